@@ -1,0 +1,48 @@
+"""The package as it is installed, outside the checkout."""
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    "A wheel built from the files that git would have, without the network."
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "--", "setup.py", "settings.ini", "README.md",
+                            "LICENSE", "glassml"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    for name in filter(None, files):
+        if (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
+                    "--wheel-dir", folder, source], check=True)
+    return next(folder.glob("glassml-*.whl"))
+
+
+def test_the_wheel_holds_modules_data_and_style(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    wanted = {f"glassml/{path.name}" for path in (ROOT / "glassml").glob("*.py")} | {"glassml/style.mplstyle"}
+    wanted |= {f"glassml/data/{path.name}" for path in (ROOT / "glassml" / "data").glob("*.npz")}
+    assert wanted <= names, f"missing from the wheel: {sorted(wanted - names)}"
+
+
+def test_the_installed_package_loads_its_data(wheel, tmp_path):
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel],
+                   check=True)
+    program = """
+import glassml, pathlib
+from glassml.dataset import load_glass
+assert pathlib.Path(glassml.__file__).is_relative_to(pathlib.Path("site").resolve()), glassml.__file__
+assert len(load_glass()) > 1
+"""
+    environment = {"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    if not (ROOT / "glassml" / "dataset.py").exists():
+        pytest.skip("there is no glassml.dataset yet")
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True)

@@ -1,0 +1,104 @@
+"""Build the site in _docs/ from the notebooks that run_chapters.py left in _build/nbs.
+
+nbdev adds the documentation of the exported functions to the notebooks, smalldocs turns them into pages. What smalldocs
+does differently from Quarto is set right here: page names without chapter numbers, KaTeX and fonts from the site itself.
+"""
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+os.environ["PYTHONWARNINGS"] = "ignore:Found cells containing imports"  # the hidden set-up cell is meant to hold both
+
+import nbformat  # noqa: E402
+import smalldocs.layout  # noqa: E402
+from nbdev.serve import proc_nbs  # noqa: E402
+from smalldocs.config import load  # noqa: E402
+from smalldocs.site import Site  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).parent))
+from check_site import check_site  # noqa: E402
+from house import front_matter, notebook_complaints, read  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "_build"
+KATEX = "site_libs/katex"
+
+
+def process():
+    "Let nbdev write the notebooks, with documentation, to _build/_proc; return that folder."
+    for path in [*ROOT.glob("nbs/*.css"), *ROOT.glob("nbs/*.svg")]:
+        shutil.copy(path, BUILD / "nbs")
+    shutil.copy(ROOT / "_quarto.yml", BUILD / "nbs")
+    shutil.copy(ROOT / "settings.ini", BUILD)
+    os.chdir(BUILD)
+    return proc_nbs(force=True, n_workers=2)
+
+
+def rename_pages(folder):
+    "Give each notebook the name that nbdev's links expect: 01_propensity.ipynb becomes propensity.ipynb."
+    names = {}
+    for path in sorted(folder.glob("*.ipynb")):
+        new = Path(front_matter(path).get("output-file", path.name)).with_suffix(".ipynb").name
+        names[path.name] = new
+        path.rename(folder / new)
+    pattern = re.compile(r"(?<![\w/])(" + "|".join(map(re.escape, names)) + r")(?!\w)")
+    config = folder / "_quarto.yml"
+    config.write_text(pattern.sub(lambda m: names[m[1]], config.read_text(encoding="utf-8")), encoding="utf-8")
+    link = re.compile(r"(\]\()" + pattern.pattern)
+    for path in folder.glob("*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = link.sub(lambda m: m[1] + names[m[2]], cell.source)
+        nbformat.write(notebook, path)
+
+
+def drop_missing(folder):
+    "Take notebooks that do not exist out of the sidebar, and say so."
+    config = folder / "_quarto.yml"
+    lines = config.read_text(encoding="utf-8").splitlines()
+    entry = re.compile(r"\s*- (\S+\.ipynb)\s*$")
+    missing = [m[1] for line in lines if (m := entry.match(line)) and not (folder / m[1]).exists()]
+    config.write_text("\n".join(line for line in lines if not any(line.endswith(" " + name) for name in missing)) + "\n")
+    for name in missing:
+        print(f"  the sidebar names {name}, which does not exist")
+
+
+def render(folder):
+    "Turn the processed notebooks into pages; return the folder of the site."
+    smalldocs.layout.KATEX = KATEX
+    site = Site(load(folder), quiet=True)
+    site.out = BUILD / "site"
+    site.build()
+    shutil.copytree(ROOT / "tools" / "katex", site.out / KATEX, dirs_exist_ok=True)
+    katex = site.out / KATEX / "katex.min.css"
+    katex.write_text(re.sub(r",url\([^)]*\.(?:woff|ttf)\) format\(\"\w+\"\)", "", katex.read_text()))
+    for theme in (site.out / "site_libs" / "themes").glob("*.css"):  # fonts from the reader's machine, not from the web
+        theme.write_text(re.sub(r"@import\s*(?:url\()?[\"']?https?:[^;]*;", "", theme.read_text(encoding="utf-8")), encoding="utf-8")
+    return site.out, [w for w in site.warnings if "project.preview" not in w]
+
+
+def main():
+    notebooks = {path.name: read(path) for path in sorted((BUILD / "nbs").glob("*.ipynb"))}
+    if not notebooks:
+        sys.exit("there is nothing in _build/nbs: run tools/run_chapters.py first")
+    problems = [c for name, notebook in notebooks.items() for c in notebook_complaints(name, notebook)]
+    folder = process()
+    rename_pages(folder)
+    drop_missing(folder)
+    site, warnings = render(folder)
+    problems += warnings + check_site(site)
+    if problems:
+        sys.exit("the site is not right:\n  " + "\n  ".join(dict.fromkeys(problems)))
+    docs = ROOT / "_docs"
+    shutil.rmtree(docs, ignore_errors=True)
+    shutil.copytree(site, docs)
+    pages = len(json.loads((docs / "search.json").read_text(encoding="utf-8"))) and len(list(docs.glob("*.html")))
+    print(f"{pages} pages: {docs / 'index.html'}")
+
+
+if __name__ == "__main__":
+    main()
