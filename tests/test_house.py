@@ -149,6 +149,7 @@ def test_cells_are_in_order(name):
     (new_code_cell("#| fig-alt: a: b\nf();"), "not YAML"),
     (new_code_cell("#| fig_alt: text\nf();"), "not an option"),
     (new_code_cell("#| exprot\nf();"), "not a directive"),
+    (new_code_cell("#| export\ndef risk(p):\n    return p"), "hides the code of risk"),
     (new_code_cell("x = 1\n#| export\nf();"), "below code"),
 ])
 def test_cell_checks_notice(cell, complaint):
@@ -163,7 +164,9 @@ def test_cell_checks_notice_an_id_used_twice(tmp_path):
 
 def test_cell_checks_are_quiet_about_a_good_cell():
     source = "#| hide\n#| fig-cap: 'Risk, λ = 3: a curve'\n#| fig-alt: 'A curve'\nplot();"
-    assert house.notebook_complaints("n", new_notebook(cells=[new_code_cell(source, outputs=[PICTURE])])) == []
+    cells = [new_code_cell(source, outputs=[PICTURE]), new_code_cell("#| exports\ndef risk(p): ..."),
+             new_code_cell("#| export\nimport numpy"), new_code_cell("#| export\ndef plot_risk(p): ...")]
+    assert house.notebook_complaints("n", new_notebook(cells=cells)) == []
 
 
 # --- README and sidebar

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 os.environ["PYTHONWARNINGS"] = "ignore:Found cells containing imports"  # the hidden set-up cell is meant to hold both
@@ -34,7 +35,10 @@ def process():
     shutil.copy(ROOT / "_quarto.yml", BUILD / "nbs")
     shutil.copy(ROOT / "settings.ini", BUILD)
     os.chdir(BUILD)
-    return proc_nbs(force=True, n_workers=2)
+    try:
+        return proc_nbs(force=True, n_workers=2)
+    except Exception as error:  # nbdev raises nothing narrower
+        sys.exit(f"{error.__cause__ or ''}\nnbdev could not document a notebook. {error}")
 
 
 def rename_pages(folder):
@@ -49,10 +53,25 @@ def rename_pages(folder):
     config.write_text(pattern.sub(lambda m: names[m[1]], config.read_text(encoding="utf-8")), encoding="utf-8")
     link = re.compile(r"(\]\()" + pattern.pattern)
     for path in folder.glob("*.ipynb"):
-        notebook = nbformat.read(path, as_version=4)
+        notebook = read(path)
         for cell in notebook.cells:
             if cell.cell_type == "markdown":
                 cell.source = link.sub(lambda m: m[1] + names[m[2]], cell.source)
+        nbformat.write(notebook, path)
+
+
+def show_sources(folder):
+    "Show the source of an `#| exports` cell unfolded under its function's name, in place of a table and the source again."
+    fold = '#| code-fold: show\n#| code-summary: "Exported source"\n'
+    for path in folder.glob("*.ipynb"):
+        notebook = read(path)
+        for documentation, source in pairwise(notebook.cells):
+            if source.cell_type == "code" and source.source.startswith(fold):
+                source.source = source.source.removeprefix(fold)
+                for output in documentation.get("outputs", []):
+                    heading = re.search(r"(?m)^#+ .*$", output.get("data", {}).get("text/markdown", ""))
+                    if heading:
+                        output.data["text/markdown"] = heading[0]
         nbformat.write(notebook, path)
 
 
@@ -78,7 +97,8 @@ def render(folder):
     katex.write_text(re.sub(r",url\([^)]*\.(?:woff|ttf)\) format\(\"\w+\"\)", "", katex.read_text()))
     for theme in (site.out / "site_libs" / "themes").glob("*.css"):  # fonts from the reader's machine, not from the web
         theme.write_text(re.sub(r"@import\s*(?:url\()?[\"']?https?:[^;]*;", "", theme.read_text(encoding="utf-8")), encoding="utf-8")
-    return site.out, [w for w in site.warnings if "project.preview" not in w]
+    known = re.compile(r"output-file is not read|project\.preview|: broken link")  # set right above, or found by check_site
+    return site.out, [warning for warning in site.warnings if not known.search(warning)]
 
 
 def main():
@@ -88,6 +108,7 @@ def main():
     problems = [c for name, notebook in notebooks.items() for c in notebook_complaints(name, notebook)]
     folder = process()
     rename_pages(folder)
+    show_sources(folder)
     drop_missing(folder)
     site, warnings = render(folder)
     problems += warnings + check_site(site)

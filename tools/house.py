@@ -56,6 +56,15 @@ def bad_options(source):
     return found
 
 
+def hidden_functions(source):
+    "The public functions and classes of a cell whose code no reader sees: `#| export` hides it, `#| exports` shows it."
+    if "export" not in options(source)[0]:
+        return []
+    code = re.sub(r"(?m)^(#\||[%!]).*$", "", source)
+    names = [node.name for node in ast.parse(code).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    return [name for name in names if not name.startswith(("_", "plot_"))]
+
+
 def notebook_complaints(name, notebook):
     "What is wrong with the cells of one notebook."
     found = []
@@ -67,6 +76,7 @@ def notebook_complaints(name, notebook):
             continue
         place = f"{name}, cell '{cell.get('id')}'"
         found += [f"{place}: {complaint}" for complaint in bad_options(cell.source)]
+        found += [f"{place}: '#| export' hides the code of {n}; '#| exports' shows it" for n in hidden_functions(cell.source)]
         if re.search(r"(?m)^#\|\s*fig-cap:", cell.source) and not has_picture(cell):
             found.append(f"{place}: a figure cell without a picture; run it")
         found += [f"{place}: {output.ename}: {output.evalue}" for output in cell.outputs if output.output_type == "error"]
