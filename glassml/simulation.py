@@ -23,6 +23,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 from joblib import Parallel, delayed
+from matplotlib.ticker import LogLocator, NullFormatter
 from numba import njit
 from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
@@ -312,6 +313,10 @@ def plot_visits(expected, visits, ax=None):
     ax.plot(ends, ends, color="0.7", zorder=0)
     ax.errorbar(expected, visits, np.sqrt(expected), fmt="o", elinewidth=0.8)
     ax.set(xscale="log", yscale="log", xlabel="expected visits", ylabel="visits")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 3)))
+        axis.set_major_formatter("{x:.0f}")
+        axis.set_minor_formatter(NullFormatter())
     return ax
 
 # %% ../nbs/A0_simulation.ipynb #lammps-class

@@ -145,6 +145,18 @@ def test_simulate_continues_and_gather_takes_complete_configurations(tmp_path, m
         simulate(replace(WARM, seed=1), tmp_path, progress=False)
 
 
+def test_program_simulates_then_gathers(tmp_path, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(simulation, "simulate", lambda recipe, folder, n_jobs: calls.append((recipe, folder, n_jobs)))
+    monkeypatch.setattr(simulation, "gather", lambda recipe, folder, path: calls.append((recipe, folder, path)) or [0, 1])
+    simulation.main([str(tmp_path), "out.npz", "--jobs", "2"])
+    simulation.main([])
+    assert calls[:2] == [(Recipe(), str(tmp_path), 2), (Recipe(), str(tmp_path), "out.npz")]
+    assert calls[2:] == [(Recipe(), "_build/glass", -1),
+                         (Recipe(), "_build/glass", str(importlib.resources.files("glassml") / "data" / "glass_T0.30.npz"))]
+    assert "out.npz: 2 configurations" in capsys.readouterr().out
+
+
 def test_gathered_file_is_the_same_twice(tmp_path, monkeypatch):
     monkeypatch.setattr(simulation, "glass_file", lambda recipe, c, folder: dict(
         positions=np.ones((3, 2)), inherent=np.ones((3, 2)), species=np.array([1, 2, 3]), energies=np.zeros(10),
