@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['displacement_lengths', 'propensity', 'standard_error', 'checked_lengths', 'species_radii', 'plot_propensity_map',
-           'with_images', 'plot_relaxation', 'spearman_brown', 'reliability', 'split_halves', 'correlation',
-           'noise_ceiling', 'ceiling_by_runs', 'plot_ceiling', 'two_clusters']
+           'plot_relaxation', 'spearman_brown', 'reliability', 'split_halves', 'correlation', 'noise_ceiling',
+           'ceiling_by_runs', 'plot_ceiling', 'two_clusters']
 
 # %% ../nbs/01_propensity.ipynb #imports
 import matplotlib.pyplot as plt
@@ -144,7 +144,7 @@ def plot_propensity_map(configuration, clusters=None, ax=None, limits=None, colo
     rims = np.where(np.zeros(len(configuration)) if clusters is None else np.asarray(clusters) == 1, "black", "none")
     low, high = limits or (0, np.percentile(configuration.propensity, 99))
     radii = species_radii(configuration)
-    index, places, cut = with_images(configuration.positions, radii, configuration.box)
+    index, places, cut = _with_images(configuration.positions, radii, configuration.box)
     for radius in np.unique(radii):
         for clip in (True, False):  # clipping every disc would double the size of an SVG
             some = (radii[index] == radius) & (cut == clip)
@@ -158,7 +158,7 @@ def plot_propensity_map(configuration, clusters=None, ax=None, limits=None, colo
     return ax
 
 
-def with_images(positions, radii, box):
+def _with_images(positions, radii, box):
     "Indices and places of all particles and images that reach into the box, and whether an edge cuts them."
     shifts = np.stack(np.meshgrid((-1, 0, 1), (-1, 0, 1)), axis=-1).reshape(-1, 1, 2) * box
     places = positions + shifts
