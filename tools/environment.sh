@@ -34,10 +34,10 @@ log=$venv/install.log
 : > "$log"
 pip() { "$venv/bin/python" -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt "$@" >> "$log" 2>&1; }
 explain() {
-    grep -E '^ERROR' "$log" | tail -n 3 >&2
     if grep -qE 'connection broken|Failed to establish|Name or service not known|name resolution|timed out|ProxyError' "$log"; then
         fail "pip cannot reach the package index; check the network and run make again (log: $log)"
     fi
+    grep -E '^ERROR' "$log" | tail -n 3 >&2
     fail "pip could not install the packages (log: $log)"
 }
 say "installing the pinned packages (some minutes the first time, log: $log)"
