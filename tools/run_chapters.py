@@ -16,7 +16,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel is the one of this environment, whatever the user has installed
+# The kernel is the one of this environment, without what the user has installed or set up for others.
+os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
+os.environ["IPYTHONDIR"] = str(Path(__file__).resolve().parent.parent / "_build" / "ipython")
+os.environ.pop("JUPYTER_PATH", None)
 import nbformat  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
 from nbclient.exceptions import CellExecutionError, DeadKernelError  # noqa: E402
