@@ -17,7 +17,7 @@ WARM = Recipe(counts=(44, 20, 36), box=9.88, cooling=((0.5, 20), (0.4, 20)), tim
 def liquid(recipe, seed=0):
     "Positions of a jittered lattice and shuffled species."
     rng = np.random.default_rng(seed)
-    positions, species = simulation.random_start(recipe, rng)
+    positions, species = simulation._random_start(recipe, rng)
     return positions + rng.uniform(-0.1, 0.1, positions.shape), rng.permutation(species)
 
 
@@ -158,7 +158,7 @@ def test_program_simulates_then_gathers(tmp_path, monkeypatch, capsys):
 
 
 def test_gathered_file_is_the_same_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(simulation, "glass_file", lambda recipe, c, folder: dict(
+    monkeypatch.setattr(simulation, "_glass_file", lambda recipe, c, folder: dict(
         positions=np.ones((3, 2)), inherent=np.ones((3, 2)), species=np.array([1, 2, 3]), energies=np.zeros(10),
         inherent_energy=0.0, acceptance=0.0))
     recipe = replace(WARM, n_configurations=1, n_runs=2)
