@@ -84,7 +84,7 @@ def backpropagate(layers, h, delta, gradients):
         Derivative of the loss by the predictions.
     """
     for l in reversed(range(len(layers))):
-        torch.bmm(h[l].mT, delta, out=gradients[l][0])
+        torch.bmm(delta.mT, h[l], out=gradients[l][0].mT)
         torch.sum(delta, 1, keepdim=True, out=gradients[l][1])
         if l > 0:
             delta = torch.bmm(delta, layers[l][0].mT)
@@ -109,8 +109,10 @@ class Training:
         One of each a layer; they act on (x − centre) / scale.
     centre, scale : (S, 1, M) arrays
         Zero and one, unless inputs were standardised.
-    training_error, validation_error : (S, E) arrays
-        Mean squared error after every epoch; NaN after a member has stopped.
+    training_error : (S, E) array
+        Mean squared error over the batches of every epoch, each before its step; NaN after a member has stopped.
+    validation_error : (S, E) array
+        Mean squared error after every epoch.
     best_epoch : (S,) array of int
         Epoch with the lowest validation error, counted from 0.
     """
@@ -210,11 +212,13 @@ class Stack:
         return activations(self.layers, x)[-1]
 
     def step(self, x, p, rate):
-        """One step of Adam on a batch of inputs (S, n, M) with targets (S, n, 1)."""
+        """One step of Adam on inputs (S, n, M) and targets (S, n, 1); returns the residuals before it."""
         h = activations(self.layers, x)
-        backpropagate(self.layers, h, 2 * (h[-1] - p) / p.shape[1], self.gradients)
+        residuals = h[-1] - p
+        backpropagate(self.layers, h, 2 / p.shape[1] * residuals, self.gradients)
         self.t += 1
         adam(self.theta, self.gradient, self.mean, self.square, self.t, rate)
+        return residuals
 
 # %% ../nbs/06_mlp_capacity.ipynb #train
 def train(X, p, splits, hidden, max_epochs=10000, patience=0.3, n_batches=10, rate=5e-3, standardise=False, seeds=None):
@@ -255,29 +259,29 @@ def train(X, p, splits, hidden, max_epochs=10000, patience=0.3, n_batches=10, ra
     X, p, training, validation = _checked(X, p, splits)
     centre, scale = _scaling(X, training, standardise)
     inputs, targets = torch.from_numpy((X - centre) / scale), torch.from_numpy(p)[:, None]
-    parts = torch.from_numpy(training), torch.from_numpy(validation)
+    training, validation = torch.from_numpy(training), torch.from_numpy(validation)
 
     alive = torch.arange(len(training))  # members still in the stack
     generators = [torch.Generator().manual_seed(int(seed)) for seed in (alive if seeds is None else seeds)]
     errors = torch.full((2, len(alive), max_epochs), torch.nan, dtype=torch.float64)
+    x_valid, p_valid = inputs[alive[:, None], validation], targets[validation]
     with _one_thread(), torch.inference_mode():
         stack = Stack((X.shape[1], *hidden, 1), generators)
         best = stack.theta.clone()
         lowest, best_epoch = torch.full_like(errors[1, :, 0], torch.inf), torch.zeros_like(alive)
         for epoch in range(max_epochs):
-            for batch in _deal(parts[0], [generators[s] for s in alive], n_batches):
-                stack.step(inputs[torch.arange(len(alive))[:, None], batch], targets[batch], rate)
+            residuals = [stack.step(inputs[alive[:, None], batch], targets[batch], rate)
+                         for batch in _deal(training, [generators[s] for s in alive], n_batches)]
+            error = (stack.predict(x_valid) - p_valid).square().mean((1, 2))
+            errors[0, alive, epoch] = torch.cat(residuals, 1).square().mean((1, 2))
+            errors[1, alive, epoch] = error
 
-            squared = (stack.predict(inputs) - targets).square()[..., 0]
-            error = torch.stack([squared.gather(1, part).mean(1) for part in parts])
-            better = error[1] < lowest[alive]
+            better = error < lowest[alive]
             improved = alive[better]
-            best[improved], lowest[improved], best_epoch[improved] = stack.theta[better], error[1, better], epoch
-            errors[:, alive, epoch] = error
-
+            best[improved], lowest[improved], best_epoch[improved] = stack.theta[better], error[better], epoch
             stays = epoch - best_epoch[alive] < patience * max_epochs
             if not stays.all():
-                alive, inputs, parts = alive[stays], inputs[stays], [part[stays] for part in parts]
+                alive, training, x_valid, p_valid = (part[stays] for part in (alive, training, x_valid, p_valid))
                 stack.keep(stays)
             if len(alive) == 0:
                 break
