@@ -16,16 +16,16 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "_build"
 # The kernel is the one of this environment, without what the user has installed or set up for others.
 os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-os.environ["IPYTHONDIR"] = str(Path(__file__).resolve().parent.parent / "_build" / "ipython")
+os.environ["IPYTHONDIR"] = str(BUILD / "ipython")
 os.environ.pop("JUPYTER_PATH", None)
 import nbformat  # noqa: E402
 from nbclient import NotebookClient  # noqa: E402
 from nbclient.exceptions import CellExecutionError, DeadKernelError  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / "_build"
 FLAG = r"(?m)\A(?:\s*#\|.*\n)*?\s*#\|\s*{}\s*$"
 
 
@@ -48,19 +48,30 @@ class Runner(NotebookClient):
         return await super().async_execute_cell(cell, cell_index, **kwargs)
 
 
+def settle_widgets(notebook):
+    "Drop the state of widgets, and name each one after its cell: otherwise every run would write new names."
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            view = output.get("data", {}).get("application/vnd.jupyter.widget-view+json")
+            if view:
+                view["model_id"] = cell.id
+
+
 def run(source, target, slow=False):
     "Run the notebook `source` in its own folder and write it to `target`; return the seconds it took."
     asyncio.set_event_loop(asyncio.new_event_loop())
     start = time.perf_counter()
     notebook = nbformat.read(source, as_version=4)
     runner = Runner(notebook, slow=slow, timeout=None, kernel_name="python3", record_timing=False,
-                    store_widget_state=False, extra_arguments=["--log-level=ERROR"],
-                    resources={"metadata": {"path": str(source.parent)}})
+                    extra_arguments=["--log-level=ERROR"], resources={"metadata": {"path": str(source.parent)}})
     try:
         runner.execute()
     except (CellExecutionError, DeadKernelError) as error:
         place = f"cell '{runner.current.id}'" if runner.current else "the kernel"
-        raise RuntimeError(f"{source.relative_to(ROOT)}, {place}:\n{error}") from None
+        text = str(error) if sys.stdout.isatty() else re.sub(r"\x1b\[[\d;]*m", "", str(error))
+        raise RuntimeError(f"{source.relative_to(ROOT)}, {place}:\n{text}") from None
+    settle_widgets(notebook)
     target.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, target)
     return time.perf_counter() - start
@@ -77,6 +88,7 @@ def main():
     notebooks = sorted(path for path in (ROOT / "nbs").glob("[!._]*.ipynb") if not args.names or path.stem in args.names)
     if not notebooks:
         sys.exit(f"no notebook in nbs/ is called {' or '.join(args.names)}")
+    (BUILD / "ipython").mkdir(parents=True, exist_ok=True)
     if not args.in_place and not args.names:
         shutil.rmtree(BUILD / "nbs", ignore_errors=True)
     target = (lambda path: path) if args.in_place else (lambda path: BUILD / "nbs" / path.name)
