@@ -334,7 +334,7 @@ def plot_ceiling(n_runs, ceilings, errors, ax=None, label=None, n_extrapolated=6
     points = ax.errorbar(n_runs, ceilings, errors, fmt="o", label=label)
     many = np.geomspace(1, n_extrapolated, 100)
     ax.plot(many, np.sqrt(spearman_brown(ceilings[-1]**2, many / n_runs[-1])), color=points[0].get_color())
-    ax.set(xlabel="number of runs R", ylabel="noise ceiling", ylim=(None, 1))
+    ax.set(xlabel="number of runs R", ylabel="noise ceiling", ylim=(0, 1))
     ax.set_xscale("log", base=2)
     ax.xaxis.set_major_formatter("{x:.0f}")
     ax.legend()
