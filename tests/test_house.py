@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
+import build_site  # noqa: E402
 import house  # noqa: E402
 import readme  # noqa: E402
 from check_site import check_site  # noqa: E402
@@ -227,3 +228,10 @@ def test_site_check_notices(tmp_path, body, complaint):
 def test_site_check_reads_style_sheets(tmp_path):
     (tmp_path / "a.css").write_text("@import url(https://example.org/font.css);")
     assert check_site(tmp_path) == ["a.css: fetches @import url(https://example.org/font.css"]
+
+
+@pytest.mark.parametrize("address", ["url(https://fonts.example/css2?family=Lato:ital,wght@0,400;0,700&display=swap)",
+                                     '"https://fonts.example/a;b.css"', "url('https://fonts.example/a.css') screen"])
+def test_remote_fonts_are_taken_out_and_nothing_else(address):
+    rest = ":root{--a:1;}@import 'local.css';"
+    assert build_site.without_remote_imports(f"@import {address};{rest}") == rest

@@ -86,6 +86,11 @@ def drop_missing(folder):
         print(f"  the sidebar names {name}, which does not exist")
 
 
+def without_remote_imports(css):
+    "A style sheet without the fonts that it would fetch from the web; the reader's machine has its own."
+    return re.sub(r"""@import\s*(?:url\(\s*["']?https?:[^)]*\)|["']https?:[^"']*["'])[^;]*;""", "", css)
+
+
 def render(folder):
     "Turn the processed notebooks into pages; return the folder of the site."
     smalldocs.layout.KATEX = KATEX
@@ -95,8 +100,8 @@ def render(folder):
     shutil.copytree(ROOT / "tools" / "katex", site.out / KATEX, dirs_exist_ok=True)
     katex = site.out / KATEX / "katex.min.css"
     katex.write_text(re.sub(r",url\([^)]*\.(?:woff|ttf)\) format\(\"\w+\"\)", "", katex.read_text()))
-    for theme in (site.out / "site_libs" / "themes").glob("*.css"):  # fonts from the reader's machine, not from the web
-        theme.write_text(re.sub(r"@import\s*(?:url\()?[\"']?https?:[^;]*;", "", theme.read_text(encoding="utf-8")), encoding="utf-8")
+    for theme in (site.out / "site_libs" / "themes").glob("*.css"):
+        theme.write_text(without_remote_imports(theme.read_text(encoding="utf-8")), encoding="utf-8")
     known = re.compile(r"output-file is not read|project\.preview|: broken link")  # set right above, or found by check_site
     return site.out, [warning for warning in site.warnings if not known.search(warning)]
 
