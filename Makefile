@@ -48,5 +48,5 @@ run: env  ## for authors: run the notebooks in place, clean them, export the mod
 readme: env  ## write README.md from nbs/index.ipynb
 	@$(BIN)/python tools/readme.py
 
-clean:  ## remove what was built; the environment stays
-	@rm -rf _build _docs _proc build dist
+clean:  ## remove what was built; the environment and unfinished simulations stay
+	@rm -rf _build/nbs _build/_proc _build/site _docs build dist
