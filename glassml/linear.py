@@ -18,7 +18,6 @@ from matplotlib.colors import SymLogNorm
 from scipy.optimize import minimize_scalar
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import lars_path_gram, lasso_path as coordinate_descent_path
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .validation import negative_log_likelihood, risk
@@ -112,14 +111,38 @@ class MAPRidge(Treatment):
         weights = (s * (U.T @ p) / (s**2 + np.reshape(penalties, (-1, 1)))) @ Vt
         return weights, p_mean - weights @ x_mean
 
-# %% ../nbs/04_linear.ipynb #lars
-def _corners(X, p, smallest):
-    "Penalties (K,), falling, and weights (K, M) at the corners of the lasso path, for centred X and p."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # what it could not follow is found by the duality gap
-        penalties, _, weights = lars_path_gram(X.T @ p, X.T @ X, n_samples=1, alpha_min=smallest, method="lasso",
-                                               max_iter=10 * sum(X.shape))
-    return penalties, weights.T
+# %% ../nbs/04_linear.ipynb #solve
+def _solve(G, c):
+    "The shortest v with G v = c, and the part of c that no v reaches; G is symmetric, c in the range unless it is singular."
+    d, V = np.linalg.eigh(G)
+    seen = d > 1e-11 * d.max(initial=0)
+    in_basis = V.T @ c
+    return V[:, seen] @ (in_basis[seen] / d[seen]), V[:, ~seen] @ in_basis[~seen]
+
+# %% ../nbs/04_linear.ipynb #active-set
+def _active_set(G, b, penalties, w):
+    "Minimise w.G.w / 2 - b.w + sum of penalties |w|, starting from w; a penalty for each weight."
+    w, signs = w.copy(), np.sign(w)
+    for _ in range(20 * len(b)):
+        A = np.flatnonzero(signs)
+        target, free = _solve(G[np.ix_(A, A)], b[A] - penalties[A] * signs[A])
+        collinear = np.abs(free).max(initial=0) > 1e-9 * np.abs(b).max()
+        direction = free if collinear else target - w[A]
+        shrinking = signs[A] * direction < 0
+        reaches_zero = np.full(len(A), np.inf)
+        reaches_zero[shrinking] = -w[A][shrinking] / direction[shrinking]
+        step = min(reaches_zero.min(initial=np.inf), np.inf if collinear else 1.0)
+        w[A] += step * direction
+        if step < 1 or collinear:
+            gone = A[reaches_zero <= step]
+            w[gone] = signs[gone] = 0
+            continue
+        excess = np.where(signs == 0, np.abs(b - G @ w) / penalties - 1, -np.inf)
+        joins = excess.argmax()
+        if excess[joins] <= 1e-10:
+            break
+        signs[joins] = np.sign((b - G @ w)[joins])
+    return w
 
 # %% ../nbs/04_linear.ipynb #duality-gap
 def relative_duality_gap(X, p, weights, penalty):
@@ -147,19 +170,6 @@ def relative_duality_gap(X, p, weights, penalty):
     gap = residual @ residual + 2 * penalty * np.abs(weights).sum() - p @ p + (p - dual) @ (p - dual)
     return gap / (p @ p) if p @ p > 0 else 0.0
 
-# %% ../nbs/04_linear.ipynb #polish
-def _polish(X, p, weights, penalty, tolerance):
-    "Coordinate descent from `weights`, for the penalties at which the path could not be followed."
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # judged by our own gap below
-        _, path, _ = coordinate_descent_path(X, p, alphas=[penalty / len(p)], coef_init=weights, tol=tolerance / 10,
-                                             precompute=X.T @ X, max_iter=20_000)
-    gap = relative_duality_gap(X, p, path[:, 0], penalty)
-    if gap > tolerance:
-        warnings.warn(f"lasso at penalty {penalty:g}: relative duality gap {gap:.1e} above {tolerance:g}",
-                      ConvergenceWarning, stacklevel=4)
-    return path[:, 0]
-
 # %% ../nbs/04_linear.ipynb #map-lasso
 class MAPLasso(Treatment):
     """Maximum of the posterior under the l1 prior.
@@ -182,7 +192,8 @@ class MAPLasso(Treatment):
 
     References
     ----------
-    Tibshirani, J. R. Stat. Soc. B 58, 267 (1996); Efron et al., Ann. Stat. 32, 407 (2004).
+    Tibshirani, J. R. Stat. Soc. B 58, 267 (1996); Osborne, Presnell and Turlach, IMA J. Numer. Anal. 20, 389 (2000);
+    Lee et al., Advances in Neural Information Processing Systems 19 (2007).
     """
 
     def __init__(self, penalty=1.0, tolerance=1e-6):
@@ -190,7 +201,7 @@ class MAPLasso(Treatment):
         self.tolerance = tolerance
 
     def path(self, X, p, penalties):
-        """Weights at every penalty, by following the exact path once.
+        """Weights at every penalty, each found from the one at the next larger penalty.
 
         Parameters
         ----------
@@ -207,13 +218,23 @@ class MAPLasso(Treatment):
         offsets : (L,) array
         """
         X, p, x_mean, p_mean = _centred(X, p)
-        penalties = np.asarray(penalties, dtype=float)
-        corner, at_corner = _corners(X, p, penalties.min())
-        weights = np.array([np.interp(penalties, corner[::-1], w[::-1]) for w in at_corner.T]).T
-        for i in np.argsort(-penalties):
-            if relative_duality_gap(X, p, weights[i], penalties[i]) > self.tolerance:
-                weights[i] = _polish(X, p, weights[i], penalties[i], self.tolerance)
+        norms = np.linalg.norm(X, axis=0)
+        varies = norms > 1e-12 * norms.max()
+        Z, norms = X[:, varies] / norms[varies], norms[varies]  # columns of unit length: the same problem, well scaled
+        G, b, w = Z.T @ Z, Z.T @ p, np.zeros(len(norms))
+        weights = np.zeros((len(penalties), X.shape[1]))
+        for i in np.argsort(-np.asarray(penalties)):
+            w = _active_set(G, b, penalties[i] / norms, w)
+            weights[i, varies] = w / norms
+            self._check(X, p, weights[i], penalties[i])
         return weights, p_mean - weights @ x_mean
+
+    def _check(self, X, p, weights, penalty):
+        "Warn if a solution has not converged."
+        gap = relative_duality_gap(X, p, weights, penalty)
+        if gap > self.tolerance:
+            warnings.warn(f"lasso at penalty {penalty:g}: relative duality gap {gap:.1e} above {self.tolerance:g}",
+                          ConvergenceWarning, stacklevel=3)
 
 # %% ../nbs/04_linear.ipynb #map-debias
 class MAPDebias(Treatment):
