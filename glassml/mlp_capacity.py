@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'SLOPE', 'as_layers', 'activations', 'backpropagate', 'adam', 'Training', 'Stack', 'train', 'MLP',
-           'split_again', 'sample_scores', 'first_layer_importance', 'moving_average', 'plot_training',
-           'plot_importance', 'plot_pearson']
+           'moving_average', 'plot_training', 'first_layer_importance', 'plot_importance', 'family_importance',
+           'split_again', 'sample_scores', 'treatment_scores', 'plot_pearson']
 
 # %% ../nbs/06_mlp_capacity.ipynb #imports
 from contextlib import contextmanager
@@ -20,7 +20,8 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, train_test_
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .validation import pearson
+from .linear import fit_treatments
+from .validation import pearson, risk
 
 # %% ../nbs/06_mlp_capacity.ipynb #architectures
 ARCHITECTURES = {"M-2-1": (2,), "M-5-5-1": (5, 5), "M-10-10-1": (10, 10), "M-2-10-10-1": (2, 10, 10)}  # hidden layers
@@ -161,7 +162,7 @@ def _checked(X, p, splits):
         raise ValueError("X and p must be finite")
     sizes = {(len(train), len(validation)) for train, validation in splits}
     if len(sizes) != 1:
-        raise ValueError(f"all splits must have the same numbers of training and validation points, got {sorted(sizes)}")
+        raise ValueError(f"all splits must have as many training and as many validation points, got {sorted(sizes)}")
     if 0 in min(sizes):
         raise ValueError(f"training and validation parts must not be empty, got {min(sizes)} points")
     return X, p, *(np.stack(part) for part in zip(*splits))
@@ -335,6 +336,110 @@ class MLP(RegressorMixin, BaseEstimator):
         check_is_fitted(self)
         return self.training_.predict(validate_data(self, X, dtype=np.float64, reset=False))[0]
 
+# %% ../nbs/06_mlp_capacity.ipynb #moving-average
+def moving_average(errors, window):
+    """Mean of the last `window` values at every epoch, fewer at the beginning; (E,) to (E,)."""
+    sums = np.cumsum(np.concatenate([[0], errors]))
+    last = np.arange(1, len(sums))
+    first = np.maximum(last - window, 0)
+    return (sums[last] - sums[first]) / (last - first)
+
+# %% ../nbs/06_mlp_capacity.ipynb #plot-training
+def plot_training(history, window=300, member=0, ax=None):
+    """Training and validation error of one member against the epoch, with moving averages of their logarithms.
+
+    Parameters
+    ----------
+    history : Training
+    window : int
+        Epochs in the moving average.
+    member : int
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = ax or plt.subplots()[1]
+    for label, colour in (("training", "C0"), ("validation", "C1")):
+        errors = getattr(history, f"{label}_error")[member]
+        errors = errors[np.isfinite(errors)]
+        epochs = np.arange(1, len(errors) + 1)
+        ax.plot(epochs, errors, color=colour, alpha=0.3, linewidth=0.5, rasterized=True)
+        ax.plot(epochs, np.exp(moving_average(np.log(errors), window)), color=colour, label=label)
+    ax.plot(history.best_epoch[member] + 1, history.best_error[member], "ko", label="kept")
+    ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
+    ax.ticklabel_format(axis="x", style="plain")
+    ax.legend(loc="upper right")
+    return ax
+
+# %% ../nbs/06_mlp_capacity.ipynb #importance
+def first_layer_importance(weights, X, scale_aware=True):
+    """Mean absolute weight between each descriptor and the first hidden layer.
+
+    Parameters
+    ----------
+    weights : (..., M, units) array
+        Weights of the first layer that act on the descriptors as they are: `Training.input_weights`.
+    X : (n, M) array
+        Descriptors.
+    scale_aware : bool
+        Multiply by the standard deviation of each descriptor. The original study did not.
+
+    Returns
+    -------
+    (..., M) array
+    """
+    return np.abs(weights).mean(-1) * (np.std(X, axis=0) if scale_aware else 1)
+
+# %% ../nbs/06_mlp_capacity.ipynb #plot-importance
+def plot_importance(importances, ax=None):
+    """Importance of every descriptor, one line for each architecture.
+
+    Parameters
+    ----------
+    importances : dict of name to (M,) array
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = ax or plt.subplots()[1]
+    for name, importance in importances.items():
+        ax.plot(importance, label=name, linewidth=1)
+    ax.set(xlabel="descriptor", ylabel="importance", yscale="log")
+    ax.legend(ncols=2)
+    return ax
+
+# %% ../nbs/06_mlp_capacity.ipynb #family-importance
+def family_importance(predict, X, p, families, n_repeats=20, random_state=0):
+    """How much the risk grows when a family of descriptors is dealt out anew among the particles, as a whole.
+
+    Parameters
+    ----------
+    predict : callable
+        From descriptors (n, M) to predictions (n,); any model.
+    X : (n, M) array
+        Descriptors, best of points that the model was not trained on.
+    p : (n,) array
+        Propensity.
+    families : dict of name to (M,) array of bool
+        Which descriptors belong together.
+    n_repeats : int
+        Shuffles to average over.
+    random_state : int
+
+    Returns
+    -------
+    dict of name to float
+        Mean squared error after shuffling minus before, in the units of p squared.
+    """
+    rng, before = np.random.default_rng(random_state), risk(p, predict(X))
+    orders = [rng.permutation(len(X)) for _ in range(n_repeats)]
+    return {name: np.mean([risk(p, predict(np.where(columns, X[order], X))) for order in orders]) - before
+            for name, columns in families.items()}
+
 # %% ../nbs/06_mlp_capacity.ipynb #split-again
 def split_again(splits, ratio=0.2, groups=None, random_state=0):
     """Split the training part of every split into points to learn from and points to stop on.
@@ -355,7 +460,8 @@ def split_again(splits, ratio=0.2, groups=None, random_state=0):
     inner = (ShuffleSplit if groups is None else GroupShuffleSplit)(1, test_size=ratio, random_state=random_state)
     again = []
     for training, _ in splits:
-        learning, stopping = next(inner.split(training, groups=None if groups is None else np.asarray(groups)[training]))
+        labels = None if groups is None else np.asarray(groups)[training]
+        learning, stopping = next(inner.split(training, groups=labels))
         again.append((training[learning], training[stopping]))
     return again
 
@@ -386,79 +492,32 @@ def sample_scores(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, 
     out_of_sample = [pearson(p[held], φ[held]) for (_, held), φ in zip(splits, honest)]
     return np.array(in_sample), np.array(out_of_sample)
 
-# %% ../nbs/06_mlp_capacity.ipynb #importance
-def first_layer_importance(weights, X, scale_aware=True):
-    """Mean absolute weight between each descriptor and the first hidden layer.
+# %% ../nbs/06_mlp_capacity.ipynb #treatment-scores
+def treatment_scores(X, p, splits, ridge_penalties, lasso_penalties, cv, groups=None):
+    """Pearson coefficients of the four linear treatments in sample and out of sample.
 
     Parameters
     ----------
-    weights : (..., M, units) array
-        Weights of the first layer that act on the descriptors as they are: `Training.input_weights`.
-    X : (n, M) array
-        Descriptors.
-    scale_aware : bool
-        Multiply by the standard deviation of each descriptor. The original study did not.
+    X, p, splits, groups
+        As in `sample_scores`.
+    ridge_penalties, lasso_penalties, cv
+        Candidates, and how to choose among them inside the points that a model may see: as in `fit_treatments`.
 
     Returns
     -------
-    (..., M) array
+    in_sample, out_of_sample : dict of name to (S,) array
     """
-    return np.abs(weights).mean(-1) * (np.std(X, axis=0) if scale_aware else 1)
+    def predict(points):
+        inner_groups = None if groups is None else groups[points]
+        models = fit_treatments(X[points], p[points], ridge_penalties, lasso_penalties, cv, inner_groups)
+        return {name: model.predict(X) for name, model in models.items()}
 
-# %% ../nbs/06_mlp_capacity.ipynb #moving-average
-def moving_average(errors, window):
-    """Mean of the last `window` values at every epoch, fewer at the beginning; (E,) to (E,)."""
-    sums = np.cumsum(np.concatenate([[0], errors]))
-    last = np.arange(1, len(sums))
-    first = np.maximum(last - window, 0)
-    return (sums[last] - sums[first]) / (last - first)
+    def score(predictions):
+        return {name: np.array([pearson(p[held], φ[name][held]) for φ, (_, held) in zip(predictions, splits)])
+                for name in predictions[0]}
 
-# %% ../nbs/06_mlp_capacity.ipynb #plot-training
-def plot_training(history, window=300, member=0, ax=None):
-    """Training and validation error of one member against the epoch, with moving averages.
-
-    Parameters
-    ----------
-    history : Training
-    window : int
-        Epochs in the moving average.
-    member : int
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-    """
-    ax = ax or plt.subplots()[1]
-    for errors, label, colour in ((history.training_error, "training", "C0"), (history.validation_error, "validation", "C1")):
-        errors = errors[member][np.isfinite(errors[member])]
-        epochs = np.arange(1, len(errors) + 1)
-        ax.plot(epochs, errors, color=colour, alpha=0.3, linewidth=0.5)
-        ax.plot(epochs, moving_average(errors, window), color=colour, label=label)
-    ax.plot(history.best_epoch[member] + 1, history.best_error[member], "ko", label="kept")
-    ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
-    ax.legend()
-    return ax
-
-# %% ../nbs/06_mlp_capacity.ipynb #plot-importance
-def plot_importance(importances, ax=None):
-    """Importance of every descriptor, one line for each architecture.
-
-    Parameters
-    ----------
-    importances : dict of name to (M,) array
-    ax : matplotlib.axes.Axes, optional
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-    """
-    ax = ax or plt.subplots()[1]
-    for name, importance in importances.items():
-        ax.plot(importance, label=name, linewidth=1)
-    ax.set(xlabel="descriptor", ylabel="importance", yscale="log")
-    ax.legend(ncols=2)
-    return ax
+    splits = list(splits)
+    return score([predict(np.arange(len(p)))] * len(splits)), score([predict(training) for training, _ in splits])
 
 # %% ../nbs/06_mlp_capacity.ipynb #plot-pearson
 def plot_pearson(scores, ceiling=None, ax=None):
@@ -485,5 +544,5 @@ def plot_pearson(scores, ceiling=None, ax=None):
         ax.axhline(ceiling, color="k", linestyle="--", linewidth=1, label="noise ceiling")
     ax.set_xticks(range(len(models)), models, rotation=30, ha="right")
     ax.set_ylabel("Pearson coefficient")
-    ax.legend()
+    ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
