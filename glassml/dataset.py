@@ -15,7 +15,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .descriptors import Configuration, symmetry_function_names, symmetry_functions
+from .descriptors import SMALL, Configuration, symmetry_function_names, symmetry_functions
 from .propensity import displacement_lengths
 
 # %% ../nbs/02_dataset.ipynb #load-glass
@@ -316,18 +316,18 @@ def varying(X, threshold=1e-4):
     return np.std(X, axis=0) > threshold
 
 # %% ../nbs/02_dataset.ipynb #descriptors-of
-def _descriptors(configuration, inherent):
+def _descriptors(configuration, inherent, unit):
     "The descriptors that came with the configuration, with their names; the symmetry functions if none did."
     if inherent:
         configuration = replace(configuration, positions=configuration.inherent, descriptors=None)
     if configuration.descriptors is None:
-        return symmetry_functions(configuration), symmetry_function_names(len(np.unique(configuration.species)))
+        return symmetry_functions(configuration, unit=unit), symmetry_function_names(len(np.unique(configuration.species)))
     n = configuration.descriptors.shape[1]
     names = symmetry_function_names(3)
     return configuration.descriptors, names if n == len(names) else [f"column {m}" for m in range(n)]
 
 # %% ../nbs/02_dataset.ipynb #make-dataset
-def make_dataset(configurations, species=1, threshold=1e-4, inherent=False):
+def make_dataset(configurations, species=1, threshold=1e-4, inherent=False, unit=SMALL):
     """Descriptors and propensities of one species, over one or many configurations.
 
     Parameters
@@ -341,6 +341,8 @@ def make_dataset(configurations, species=1, threshold=1e-4, inherent=False):
         Columns whose standard deviation over all particles of all species is not above it are dropped.
     inherent : bool
         Whether to compute the descriptors from the inherent structure, instead of the positions as they are.
+    unit : float
+        Unit of the lengths in the symmetry functions, if they are computed: the size of a small particle.
 
     Returns
     -------
@@ -355,7 +357,7 @@ def make_dataset(configurations, species=1, threshold=1e-4, inherent=False):
     """
     configurations = [configurations] if isinstance(configurations, Configuration) else list(configurations)
     _check_alike(configurations, species, inherent)
-    tables, names = zip(*(_descriptors(c, inherent) for c in configurations))
+    tables, names = zip(*(_descriptors(c, inherent, unit) for c in configurations))
     if len({t.shape[1] for t in tables}) > 1:
         raise ValueError(f"configurations have different numbers of descriptors: {[t.shape[1] for t in tables]}")
     kept = varying(np.vstack(tables), threshold)

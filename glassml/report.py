@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .dataset import make_dataset, read_configurations, recognise
+from .descriptors import SMALL, Configuration
 from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_PENALTIES, BayesRidge, MAPDebias,
                             MAPLasso, MAPRidge, evidence, fit_treatments, plot_evidence, plot_posterior_covariance,
                             plot_risk, plot_risk_and_nll, risk_curve)
@@ -144,7 +145,7 @@ def _selections(data, curves, treatments, bayes):
     return dict(data_sets=across, treatments=by_treatment)
 
 # %% ../nbs/A2_report.ipynb #study
-def study(configurations, species=1, random_state=0, max_epochs=10_000, progress=False):
+def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMALL, progress=False):
     """Run the whole study: treatments, networks, comparison, selections.
 
     Parameters
@@ -157,6 +158,8 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, progress
         Seed of all splits and networks.
     max_epochs : int
         Longest training of a network, in epochs.
+    unit : float
+        Unit of the lengths in the symmetry functions, where the configurations bring no descriptors.
     progress : bool
         Whether to show a progress bar.
 
@@ -169,7 +172,7 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, progress
     ValueError
         If the configurations cannot be put into one data set, or have too few particles of the species.
     """
-    data = make_dataset(configurations, species)
+    data = make_dataset(configurations, species, unit=unit)
     if len(data) < 20:
         raise ValueError(f"species {species} has {len(data)} particles; the study needs at least 20")
     bar = tqdm(total=3 + 2 * len(ARCHITECTURES), desc="treatments", disable=not progress)
@@ -279,7 +282,7 @@ def draw_figures(study):
         Under names such as "figure_2_risk".
     """
     data, curves, treatments = study.data, study.curves, study.treatments
-    first = study.configurations[0]
+    first = _flat(study.configurations[0])
     titled = lambda values: {TITLES[name]: value for name, value in values.items()}
     map_weights = {TITLES[name]: treatments[name].coef_ for name in ("map_ridge", "map_lasso", "map_debias")}
     ridges = {TITLES[name]: treatments[name].coef_ for name in ("map_ridge", "bayes_ridge")}
@@ -303,6 +306,15 @@ def draw_figures(study):
         "figure_8_pearson": [lambda ax: plot_pearson(scores, study.ceiling, ax)],
     }
     return {name: _draw(drawings) for name, drawings in panels.items()}
+
+# %% ../nbs/A2_report.ipynb #flat
+def _flat(configuration):
+    "The configuration itself in two dimensions; the middle slab of it, seen from above, in three."
+    if configuration.positions.shape[1] == 2:
+        return configuration
+    near = np.abs(configuration.positions[:, 2] - configuration.box[2] / 2) < 0.5
+    return Configuration(configuration.positions[near, :2], configuration.species[near], configuration.box[:2],
+                         propensity=configuration.propensity[near])
 
 # %% ../nbs/A2_report.ipynb #draw
 def _draw(drawings):
@@ -385,6 +397,8 @@ def _parser():
     command.add_argument("--species", type=int, default=1, help="species to study (default 1)")
     command.add_argument("--out", type=Path, default=Path("glassml-study"), metavar="DIR",
                          help="folder for figures, tables and results.json (default glassml-study)")
+    command.add_argument("--unit", type=float, default=SMALL, metavar="A",
+                         help="size of a small particle, the unit of length of the descriptors (default 0.618)")
     command.add_argument("--density", type=float, help="number density, for files that have no box")
     command.add_argument("--seed", type=int, default=0, help="seed of all splits and networks (default 0)")
     command.add_argument("--epochs", type=int, default=10_000, help="longest training of a network (default 10000)")
@@ -401,9 +415,10 @@ def _study_command(options):
     for path in options.file:
         configurations += read_configurations(path, options.density)
         print(f"{path}: {recognise(path)}", file=sys.stderr)
-    done = study(configurations, options.species, options.seed, options.epochs, progress=True)
+    done = study(configurations, options.species, options.seed, options.epochs, options.unit,
+                 progress=True)
     found = save_study(done, options.out, glassml=__version__, files=[Path(f).name for f in options.file],
-                       species=options.species, seed=options.seed, max_epochs=options.epochs)
+                       species=options.species, seed=options.seed, max_epochs=options.epochs, unit=options.unit)
     print(json.dumps(found, indent=2) if options.json else f"{result_table(found)}\n\nwritten to {options.out}")
 
 # %% ../nbs/A2_report.ipynb #main

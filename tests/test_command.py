@@ -1,0 +1,72 @@
+"""The command `glassml study`, as a user runs it."""
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from glassml.mlp_capacity import ARCHITECTURES
+
+LINEAR = ["map_ridge", "map_lasso", "map_debias", "bayes_ridge"]
+
+
+def glassml(*arguments, cwd):
+    "Run the command; its exit code, output and messages."
+    done = subprocess.run([sys.executable, "-c", "import sys; from glassml.report import main; sys.exit(main())", *map(str, arguments)],
+                          cwd=cwd, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_runs_in_three_dimensions_become_a_study(tmp_path):
+    rng = np.random.default_rng(0)
+    sites = np.stack(np.meshgrid(*3 * [np.arange(6.0)]), -1).reshape(-1, 3) + rng.normal(0, 0.12, (216, 3))
+    softness = 0.1 + 0.1 * rng.random((1, 216, 1))
+    np.savez(tmp_path / "runs.npz", types=rng.permutation(np.arange(216) % 5 // 4), initial_positions=sites,
+             positions=sites + softness * rng.normal(size=(8, 216, 3)))
+    code, out, err = glassml("study", "runs.npz", "--density", 1.0, "--species", 0, "--unit", 1.0, "--epochs", 30, "--out", "here",
+                             "--json", cwd=tmp_path)
+    assert code == 0, err
+    found = json.loads(out)
+    assert found == json.loads((tmp_path / "here/results.json").read_text())
+    assert found["n_points"] == 173 and found["n_features"] > 20
+    assert set(found["treatments"]) == set(LINEAR)
+    for treatment in found["treatments"].values():
+        assert set(treatment) == {"penalty", "risk_mean", "risk_std", "nll", "n_selected"}
+    assert set(found["bayes_ridge"]) == {"penalty", "nll", "beta", "gamma", "gamma_bishop"}
+    assert set(found["mlp"]) == set(ARCHITECTURES)
+    for network in found["mlp"].values():
+        assert set(network) == {"risk_mean", "risk_std", "pearson_mean", "pearson_std"}
+    for sample in ("in_sample", "out_of_sample"):
+        assert set(found["pearson"][sample]) == {*LINEAR, *ARCHITECTURES}
+        assert all(set(value) == {"mean", "std"} for value in found["pearson"][sample].values())
+    assert 0 < found["noise_ceiling"] < 1
+    for suffix, count in ((".svg", 8), (".png", 8), (".md", 2), (".json", 1)):
+        assert len(list((tmp_path / "here").glob(f"*{suffix}"))) == count
+
+
+@pytest.mark.parametrize("text, message", [
+    ("2 10\n1 1 1 .5\n", "bad.xy, line 1: announces 2 particles"),
+    ("1 10\n1 1 1 x\n", "bad.xy, line 2: 'x' is not a number"),
+    ("1 -10\n1 1 1 .5\n", "bad.xy, line 1: the box edge must be positive, got -10"),
+    ("2 10\n1 1 1 .5\n1 1 1 .5\n", "bad.xy, line 3: same position as bad.xy, line 2"),
+    ("1 10\n1 1 9 .5\n", "bad.xy, line 2: unknown species 9"),
+    ("1 10\n1 1 1 .5\n", "no descriptor varies"),
+])
+def test_a_bad_file_is_named_in_one_line(tmp_path, text, message):
+    (tmp_path / "bad.xy").write_text(text)
+    code, out, err = glassml("study", "bad.xy", cwd=tmp_path)
+    assert code == 2 and out == ""
+    assert message in err.splitlines()[-1]
+    assert not (tmp_path / "glassml-study").exists()
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    code, _, err = glassml("study", "absent.xy", cwd=tmp_path)
+    assert code == 2 and err == "glassml: absent.xy: no such file\n"
+
+
+def test_help_shows_an_example(tmp_path):
+    code, out, _ = glassml("study", "--help", cwd=tmp_path)
+    assert code == 0 and "example: glassml study" in out
