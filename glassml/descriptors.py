@@ -539,7 +539,7 @@ def plot_scales(scales, names, threshold=1e-4, ax=None):
         column = np.flatnonzero(family == kind)
         ax.semilogy(column, scales[column], ".", label=kind)
     ax.axhline(threshold, color="0.5", linewidth=1, linestyle="--")
-    ax.set(xlabel="column", ylabel="standard deviation", ylim=(1e-16, 30 * scales.max()))
+    ax.set(xlabel="column", ylabel="standard deviation", ylim=(max(1e-16, scales[scales > 0].min() / 10), 30 * scales.max()))
     ax.legend()
     return ax
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import SymLogNorm
+from matplotlib.ticker import SymmetricalLogLocator
 from scipy.optimize import minimize_scalar
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -624,9 +625,10 @@ def plot_posterior_covariance(covariance, ax=None):
     """
     ax = ax or plt.subplots(figsize=(5.4, 4.4))[1]
     largest = np.abs(covariance).max()
-    norm = SymLogNorm(linthresh=largest * 1e-6, vmin=-largest, vmax=largest)
+    norm = SymLogNorm(linthresh=largest * 1e-6, linscale=0.5, vmin=-largest, vmax=largest)
+    ticks = SymmetricalLogLocator(base=100, linthresh=norm.linthresh)
     image = ax.imshow(covariance, norm=norm, cmap="RdBu_r", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label="posterior covariance of weights")
+    ax.figure.colorbar(image, ax=ax, label="posterior covariance of weights", ticks=ticks)
     ax.set(xlabel="descriptor", ylabel="descriptor")
     return ax
 

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 
 # %% ../nbs/05_relevance.ipynb #plot-weights
 def plot_weights(weights, selection=None, ax=None):
-    """Weights of several treatments, with a selection as vertical lines (the study's Fig. 4, first panel).
+    """Non-zero weights of several treatments, with a selection as vertical lines (the study's Fig. 4, first panel).
 
     Parameters
     ----------
@@ -33,9 +33,10 @@ def plot_weights(weights, selection=None, ax=None):
         for a in np.flatnonzero(selection):
             ax.axvline(a, color="0.85", linewidth=1, zorder=0)
     for marker, (name, w) in zip("os^v", weights.items()):
-        ax.plot(w, marker, markersize=3.5, label=name)
+        index = np.flatnonzero(w)
+        ax.plot(index, w[index], marker, markersize=3.5, label=name)
     ax.axhline(0, color="black", linewidth=0.8)
-    ax.set(xlabel="descriptor", ylabel="weight", yscale="symlog")
+    ax.set(xlabel="descriptor", ylabel="weight")
     ax.set_yscale("symlog", linthresh=_linear_range(weights.values()))
     ax.legend()
     return ax
