@@ -63,7 +63,7 @@ def run(source, target, slow=False):
     asyncio.set_event_loop(asyncio.new_event_loop())
     start = time.perf_counter()
     notebook = nbformat.read(source, as_version=4)
-    runner = Runner(notebook, slow=slow, timeout=None, kernel_name="python3", record_timing=False,
+    runner = Runner(notebook, slow=slow, timeout=None, kernel_name="python3", record_timing=False, coalesce_streams=True,
                     extra_arguments=["--log-level=ERROR"], resources={"metadata": {"path": str(source.parent)}})
     try:
         runner.execute()
