@@ -24,10 +24,10 @@ from . import __version__
 from .dataset import make_dataset, read_configurations, recognise
 from .descriptors import SMALL, Configuration
 from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_PENALTIES, BayesRidge, MAPDebias,
-                            MAPLasso, MAPRidge, evidence, fit_treatments, plot_evidence, plot_posterior_covariance,
-                            plot_risk, plot_risk_and_nll, risk_curve)
+                            MAPLasso, MAPRidge, evidence, plot_evidence, plot_posterior_covariance, plot_risk,
+                            plot_risk_and_nll, risk_curve)
 from .mlp_capacity import (ARCHITECTURES, first_layer_importance, plot_importance, plot_pearson, plot_training,
-                                  sample_scores, train)
+                                  sample_scores, train, treatment_scores)
 from .propensity import noise_ceiling, plot_propensity_map, two_clusters
 from .relevance import (contribution, largest, overlap_table, plot_boxed_weights, plot_weight_sizes, plot_weights)
 from .validation import evaluate, pearson
@@ -110,20 +110,6 @@ def _evidences(data, random_state):
     curves = {f"subset {i + 1}": evidence(data.X[s], data.p[s], grid) for i, s in enumerate(subsets)}
     return curves | {"all points": evidence(data.X, data.p, grid)}
 
-# %% ../nbs/A2_report.ipynb #study-pearson
-def _linear_pearson(data, splits, random_state):
-    "Pearson coefficients of the four treatments in and out of sample, over the splits."
-    inner = ShuffleSplit(5, test_size=0.2, random_state=random_state)
-    def fitted(points):
-        return fit_treatments(data.X[points], data.p[points], RIDGE_PENALTIES, LASSO_PENALTIES, inner)
-    memory = fitted(slice(None))
-    honest = [fitted(train) for train, _ in splits]
-    def score(models, held):
-        return [pearson(data.p[held], model.predict(data.X[held])) for model in models.values()]
-    in_sample = np.array([score(memory, held) for _, held in splits])
-    out_of_sample = np.array([score(models, held) for models, (_, held) in zip(honest, splits)])
-    return dict(zip(TITLES, in_sample.T)), dict(zip(TITLES, out_of_sample.T))
-
 # %% ../nbs/A2_report.ipynb #study-selections
 def _selections(data, curves, treatments, bayes):
     "Selections across data sets (MAP-Lasso) and across treatments."
@@ -188,7 +174,8 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
 
     bar.set_description("comparison")
     splits = list(ShuffleSplit(10, test_size=0.6, random_state=random_state).split(data.X))
-    in_sample, out_of_sample = _linear_pearson(data, splits, random_state)
+    inner = ShuffleSplit(5, test_size=0.2, random_state=random_state)
+    in_sample, out_of_sample = treatment_scores(data.X, data.p, splits, RIDGE_PENALTIES, LASSO_PENALTIES, inner)
     bar.update()
 
     networks, network_pearson = {}, {}
