@@ -78,7 +78,7 @@ class Recipe:
     swap_every: float = 0.5
     swap_attempts: int = 10_000
     times: tuple = (1, 10, 30, 100, 300, 1000)
-    n_configurations: int = 12
+    n_configurations: int = 8
     n_runs: int = 16
     seed: int = 20261123
 
