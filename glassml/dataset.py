@@ -8,6 +8,7 @@ __all__ = ['ARCHIVES', 'load_glass', 'recognise', 'read_xy', 'read_isoconfigurat
 
 # %% ../nbs/02_dataset.ipynb #imports
 import zipfile
+import zlib
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from .descriptors import SMALL, Configuration, symmetry_function_names, symmetry_functions
+from .descriptors import SMALL, Configuration, finite_array, symmetry_function_names, symmetry_functions
 from .propensity import displacement_lengths
 
 # %% ../nbs/02_dataset.ipynb #load-glass
@@ -51,8 +52,11 @@ def recognise(path):
     """
     if not zipfile.is_zipfile(path):
         return "study xy"
-    with zipfile.ZipFile(path) as archive:
-        keys = {Path(name).stem for name in archive.namelist()}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            keys = {name.removesuffix(".npy") for name in archive.namelist()}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: the archive cannot be read: {error}") from None
     for name, (needed, _) in ARCHIVES.items():
         if needed <= keys:
             return name
@@ -67,7 +71,9 @@ def _numbers(text, where):
         try:
             values.append(float(word))
         except ValueError:
-            raise ValueError(f"{where}: {word!r} is not a number") from None
+            raise ValueError(f"{where}: {word[:40]!r} is not a number") from None
+        if not word.isascii() or "_" in word:  # Python reads 1_000, other programs do not
+            raise ValueError(f"{where}: {word[:40]!r} is not a number")
     if not np.isfinite(values).all():
         raise ValueError(f"{where}: every number must be finite, got {text.split()[int(np.argmin(np.isfinite(values)))]}")
     return values
@@ -89,6 +95,8 @@ def _header(line, where):
 def _row(line, where, width, known_species):
     "One particle: x, y, species, propensity and descriptors."
     row = _numbers(line, where)
+    if not row:
+        raise ValueError(f"{where}: the line is empty")
     if len(row) < 4:
         raise ValueError(f"{where}: expected at least x, y, species and propensity, got {len(row)} numbers")
     if width and len(row) != width:
@@ -122,21 +130,23 @@ def read_xy(path, known_species=(1, 2, 3)):
         If a line is not what it should be; the message names file and line.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").rstrip().splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").rstrip().split("\n")
     except UnicodeDecodeError:
         raise ValueError(f"{path}: not a text file, and not an archive that can be read") from None
-    if not lines:
+    if lines == [""]:
         raise ValueError(f"{path}: the file is empty")
     n, edge = _header(lines[0], f"{path}, line 1")
-    if len(lines) - 1 != n:
-        raise ValueError(f"{path}, line 1: announces {n} particles, but {len(lines) - 1} rows follow")
     rows = []
+    if len(lines) - 1 != n:
+        blank = next((f"; line {i} is empty" for i, line in enumerate(lines, start=1) if not line.strip()), "")
+        raise ValueError(f"{path}, line 1: announces {n} particles, but {len(lines) - 1} rows follow{blank}")
     for number, line in enumerate(lines[1:], start=2):
         rows.append(_row(line, f"{path}, line {number}", len(rows[0]) if rows else 0, known_species))
     table = np.array(rows)
-    _refuse_duplicates(np.mod(table[:, :2], edge), lambda i: f"{path}, line {i + 2}")
-    return Configuration(positions=table[:, :2], species=table[:, 2].astype(int), box=edge, propensity=table[:, 3],
-                         descriptors=table[:, 4:] if table.shape[1] > 4 else None, name=Path(path).name)
+    configuration = Configuration(table[:, :2], table[:, 2], edge, propensity=table[:, 3],
+                                  descriptors=table[:, 4:] if table.shape[1] > 4 else None, name=Path(path).name)
+    _refuse_duplicates(configuration.positions, lambda i: f"{path}, line {i + 2}")
+    return configuration
 
 # %% ../nbs/02_dataset.ipynb #duplicates
 def _refuse_duplicates(positions, where):
@@ -152,9 +162,13 @@ def _load(path):
     "All arrays of an archive, or a `ValueError` that names the file."
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+            data = {key: archive[key] for key in archive.files}
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path}: the archive cannot be read: {error}") from None
+    for key, value in data.items():
+        if not isinstance(value, np.ndarray):
+            raise ValueError(f"{path}: {key} is not an array")
+    return data
 
 # %% ../nbs/02_dataset.ipynb #read-isoconfigurational
 def read_isoconfigurational(path, density=None):
@@ -176,15 +190,22 @@ def read_isoconfigurational(path, density=None):
     Raises
     ------
     ValueError
-        If the box is missing and no density was given, or shapes do not fit.
+        If the box is missing and no density was given, positions are wrapped, or shapes do not fit.
     """
     data = _load(path)
-    initial = data["initial_positions"]
+    initial = finite_array("initial_positions", data["initial_positions"], 2)
     if "box" not in data and density is None:
-        raise ValueError(f"{path}: the file has no box; give its density, as in density=1.2")
+        raise ValueError("the file has no box; give its density, as in density=1.2")
+    if density is not None and not 0 < density < np.inf:
+        raise ValueError(f"the density must be positive, got {density}")
     box = data["box"] if "box" in data else (len(initial) / density) ** (1 / initial.shape[1])
-    return [Configuration(initial, data["types"], box, runs=displacement_lengths(initial, data["positions"]),
-                          inherent=data.get("initial_positions_inherent"), name=Path(path).name)]
+    bare = Configuration(initial, data["types"], box, inherent=data.get("initial_positions_inherent"),
+                         name=Path(path).name)
+    ends = finite_array("positions", data["positions"], 3)
+    inside = (ends >= 0).all() and (ends <= bare.box).all()
+    if inside and (np.abs(ends - initial) > bare.box / 2).any():
+        raise ValueError("positions look wrapped into the box; they must be unwrapped")
+    return [replace(bare, runs=displacement_lengths(initial, ends))]
 
 # %% ../nbs/02_dataset.ipynb #read-glassml
 def read_glassml(path, density=None):
@@ -203,11 +224,15 @@ def read_glassml(path, density=None):
         The configurations, with `runs` and `propensity`.
     """
     data = _load(path)
-    inherent = data.get("inherent", [None] * len(data["positions"]))
-    stem = Path(str(path)).stem
-    return [Configuration(positions, species.astype(int), data["box"], runs=runs, inherent=still, name=f"{stem} #{c}")
+    dimensions = dict(positions=3, species=2, runs=3, inherent=3)
+    data |= {key: finite_array(key, data[key], ndim) for key, ndim in dimensions.items() if key in data}
+    lengths = {key: len(data[key]) for key in dimensions if key in data}
+    if len(set(lengths.values())) > 1 or 0 in lengths.values():
+        raise ValueError(f"every array must have one entry a configuration, got {lengths}")
+    stem, inherent = Path(str(path)).stem, data.get("inherent", [None] * lengths["positions"])
+    return [Configuration(positions, species, data["box"], runs=runs, inherent=still, name=f"{stem} #{c}")
             for c, (positions, species, runs, still)
-            in enumerate(zip(data["positions"], data["species"], data["runs"], inherent, strict=True))]
+            in enumerate(zip(data["positions"], data["species"], data["runs"], inherent))]
 
 # %% ../nbs/02_dataset.ipynb #archives
 ARCHIVES = {
@@ -238,8 +263,8 @@ def read_configurations(path, density=None):
     ValueError
         If the file is damaged or of an unknown format; the message names it, and the line in a text file.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    if not Path(str(path)).is_file():
+        raise FileNotFoundError(f"{path}: {'a folder, not a file' if Path(str(path)).is_dir() else 'no such file'}")
     name = recognise(path)
     if name == "study xy":
         return [read_xy(path)]
@@ -321,9 +346,9 @@ def _descriptors(configuration, inherent, unit):
     if inherent:
         configuration = replace(configuration, positions=configuration.inherent, descriptors=None)
     if configuration.descriptors is None:
-        return symmetry_functions(configuration, unit=unit), symmetry_function_names(len(np.unique(configuration.species)))
+        return symmetry_functions(configuration, unit=unit), symmetry_function_names(np.unique(configuration.species))
     n = configuration.descriptors.shape[1]
-    names = symmetry_function_names(3)
+    names = symmetry_function_names()
     return configuration.descriptors, names if n == len(names) else [f"column {m}" for m in range(n)]
 
 # %% ../nbs/02_dataset.ipynb #make-dataset
@@ -353,7 +378,7 @@ def make_dataset(configurations, species=1, threshold=1e-4, inherent=False, unit
     ------
     ValueError
         If a propensity is missing, or an inherent structure where one was asked for, the species does not occur, boxes or
-        numbers of descriptors differ.
+        numbers of descriptors differ, or species where descriptors are computed.
     """
     configurations = [configurations] if isinstance(configurations, Configuration) else list(configurations)
     _check_alike(configurations, species, inherent)
@@ -388,6 +413,8 @@ def _check_alike(configurations, species, inherent):
         if species not in c.species:
             known = ", ".join(map(str, np.unique(c.species)))
             raise ValueError(f"{c.name or 'a configuration'} has no particle of species {species}, only {known}")
-        if not np.allclose(c.box, configurations[0].box):
+        if c.descriptors is None and (np.unique(c.species).tolist() != np.unique(configurations[0].species).tolist()):
+            raise ValueError(f"{c.name} and {configurations[0].name} have different species")
+        if c.box.shape != configurations[0].box.shape or not np.allclose(c.box, configurations[0].box):
             raise ValueError(f"boxes differ: {c.name} has {c.box.tolist()}, {configurations[0].name} has "
                              f"{configurations[0].box.tolist()}")

@@ -41,9 +41,13 @@ def finite_array(name, values, ndim=None):
     Raises
     ------
     ValueError
-        If the number of dimensions is wrong, or a value is not finite; the message names the first such value.
+        If the values are not real numbers, the number of dimensions is wrong, or a value is not finite; the message names
+        the first such value.
     """
-    values = np.asarray(values, dtype=float)
+    values = np.asarray(values)
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be real numbers, got {values.dtype}")
+    values = values.astype(float)
     if ndim is not None and values.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} dimensions, got shape {values.shape}")
     if not np.isfinite(values).all():
@@ -84,7 +88,7 @@ class Configuration:
     Raises
     ------
     ValueError
-        If a shape is wrong, a number is not finite, or a box edge is not positive.
+        If a shape is wrong, a number is not finite, a box edge is not positive, or a displacement is negative.
     """
 
     positions: np.ndarray
@@ -99,21 +103,19 @@ class Configuration:
     def __post_init__(self):
         positions = finite_array("positions", self.positions, 2)
         n, dimension = positions.shape
-        if dimension not in (2, 3):
-            raise ValueError(f"positions must have 2 or 3 columns, got {dimension}")
-        box = np.broadcast_to(finite_array("box", self.box), (dimension,))
-        if not (box > 0).all():
-            raise ValueError(f"box edges must be positive, got {box.tolist()}")
-        species = np.asarray(self.species)
-        if species.shape != (n,) or not np.issubdtype(species.dtype, np.integer):
-            raise ValueError(f"species must be {n} integers, got {species.dtype} of shape {species.shape}")
-        checked = dict(positions=_wrap(positions, box), box=box, species=species)
-        for field, axis in dict(propensity=0, runs=1, inherent=0, descriptors=0).items():
+        if n == 0 or dimension not in (2, 3):
+            raise ValueError(f"positions must be (N, 2) or (N, 3) with at least one particle, got shape {positions.shape}")
+        box = _checked_box(self.box, dimension)
+        checked = dict(positions=_wrap(positions, box), box=box, species=_checked_species(self.species, n))
+        shapes = dict(propensity=(n,), runs=(None, n), inherent=positions.shape, descriptors=(n, None))
+        for field, shape in shapes.items():
             value = getattr(self, field)
             if value is not None:
-                value = checked[field] = finite_array(field, value, {"propensity": 1}.get(field, 2))
-                if value.shape[axis] != n:
+                value = checked[field] = finite_array(field, value, len(shape))
+                if any(want not in (None, got) for want, got in zip(shape, value.shape)) or value.size == 0:
                     raise ValueError(f"{field} must describe {n} particles, got shape {value.shape}")
+                if field in ("propensity", "runs") and value.min() < 0:
+                    raise ValueError(f"{field} must hold lengths, which are not negative, got {value.min():g}")
         if self.runs is not None and self.propensity is None:
             checked["propensity"] = checked["runs"].mean(axis=0)
         for field, value in checked.items():
@@ -121,6 +123,24 @@ class Configuration:
 
     def __len__(self):
         return len(self.positions)
+
+
+def _checked_box(box, dimension):
+    "Box edges as a (dimension,) array."
+    box = finite_array("box", box)
+    if box.shape not in ((), (dimension,)):
+        raise ValueError(f"box must be a number or {dimension} edges, got shape {box.shape}")
+    if not (box > 0).all():
+        raise ValueError(f"box edges must be positive, got {box.tolist()}")
+    return np.broadcast_to(box, (dimension,))
+
+
+def _checked_species(species, n):
+    "Species labels of n particles as integers."
+    labels = finite_array("species", species, 1)
+    if len(labels) != n or (labels != np.round(labels)).any():
+        raise ValueError(f"species must be {n} integers, got {np.asarray(species).dtype} of shape {labels.shape}")
+    return labels.astype(int)
 
 # %% ../nbs/00_descriptors.ipynb #draw-discs
 def _draw_discs(ax, centres, diameter, **style):
@@ -494,23 +514,22 @@ def symmetry_functions(configuration, original_defects=False, unit=SMALL):
     return np.hstack([radial, angular])
 
 # %% ../nbs/00_descriptors.ipynb #symmetry-function-names
-def symmetry_function_names(n_species=3):
+def symmetry_function_names(species=(1, 2, 3)):
     """Names of the columns of `symmetry_functions`; lengths are in units of a.
 
     Parameters
     ----------
-    n_species : int
-        Number of species, labelled 1, 2, ... in the names.
+    species : sequence of int
+        Labels of the species, in ascending order.
 
     Returns
     -------
     list of str
         Such as "radial R=0.50a species 1" and "angular xi=2.554a lambda=-1 zeta=2 species 13".
     """
-    species = range(1, n_species + 1)
     radial = [f"radial R={R:.2f}a species {s}" for R in RADIAL_CENTRES for s in species]
     angular = [f"angular xi={xi:.3f}a lambda={lam:g} zeta={zeta:g} species {s}{t}"
-               for xi, lam, zeta in ANGULAR_PARAMETERS for s in species for t in range(s, n_species + 1)]
+               for xi, lam, zeta in ANGULAR_PARAMETERS for i, s in enumerate(species) for t in species[i:]]
     return radial + angular
 
 # %% ../nbs/00_descriptors.ipynb #plot-scales

@@ -232,7 +232,7 @@ def test_wrapped_positions_are_inside(position):
 
 def test_names_are_distinct_and_as_many_as_columns():
     for n_species in (1, 2, 3):
-        names = symmetry_function_names(n_species)
+        names = symmetry_function_names(range(1, n_species + 1))
         configuration = liquid(6, 2, seed=1, n_species=n_species)
         assert len(set(names)) == len(names) == symmetry_functions(configuration).shape[1]
     assert names[0] == "radial R=0.50a species 1" and names[81] == "angular xi=14.633a lambda=-1 zeta=1 species 11"
