@@ -47,9 +47,7 @@ class Treatment(RegressorMixin, BaseEstimator):
             With `coef_` (M,) and `intercept_`.
         """
         X, y = validate_data(self, X, y, y_numeric=True, dtype=float)
-        if not self.penalty > 0:
-            raise ValueError(f"penalty must be positive, got {self.penalty}")
-        weights, offsets = self.path(X, y, np.array([self.penalty]))
+        weights, offsets = self.path(X, y, _positive("penalty", [self.penalty]))
         self.coef_, self.intercept_ = weights[0], offsets[0]
         return self
 
@@ -57,6 +55,14 @@ class Treatment(RegressorMixin, BaseEstimator):
         "Propensities (n,) of particles with descriptors X (n, M)."
         check_is_fitted(self)
         return validate_data(self, X, reset=False, dtype=float) @ self.coef_ + self.intercept_
+
+# %% ../nbs/04_linear.ipynb #positive
+def _positive(name, values):
+    "`values` as an array, or a `ValueError` that names the first one that is not positive."
+    values = np.asarray(values, dtype=float)
+    if not (values > 0).all():
+        raise ValueError(f"{name} must be positive, got {values[~(values > 0)].flat[0]}")
+    return values
 
 # %% ../nbs/04_linear.ipynb #centred
 def _centred(X, p):
@@ -113,21 +119,22 @@ class MAPRidge(Treatment):
         return weights, p_mean - weights @ x_mean
 
 # %% ../nbs/04_linear.ipynb #solve
-def _solve(G, c):
-    "The shortest v with G v = c, and the part of c that no v reaches; G is symmetric, c in the range unless it is singular."
-    d, V = np.linalg.eigh(G)
-    seen = d > 1e-11 * d.max(initial=0)
-    in_basis = V.T @ c
-    return V[:, seen] @ (in_basis[seen] / d[seen]), V[:, ~seen] @ in_basis[~seen]
+def _solve(R, y, threshold):
+    "The shortest w that minimises |y - R w|^2 / 2 + threshold.w, and where to go from it if it has no minimum."
+    U, s, Vt = np.linalg.svd(R, full_matrices=False)
+    seen = s > 1e-10 * s.max(initial=0)
+    U, s, V = U[:, seen], s[seen], Vt[seen].T
+    along = V.T @ threshold
+    return V @ ((U.T @ y - along / s) / s), V @ along - threshold
 
 # %% ../nbs/04_linear.ipynb #active-set
-def _active_set(G, b, penalties, w):
-    "Minimise w.G.w / 2 - b.w + sum of penalties |w|, starting from w; a penalty for each weight."
+def _active_set(R, y, penalties, w):
+    "Minimise |y - R w|^2 / 2 + sum of penalties |w|, starting from w; a penalty for each weight."
     w, signs = w.copy(), np.sign(w)
-    for _ in range(20 * len(b)):
+    for _ in range(20 * len(w)):
         A = np.flatnonzero(signs)
-        target, free = _solve(G[np.ix_(A, A)], b[A] - penalties[A] * signs[A])
-        collinear = np.abs(free).max(initial=0) > 1e-9 * np.abs(b).max()
+        target, free = _solve(R[:, A], y, penalties[A] * signs[A])
+        collinear = np.abs(free).max(initial=0) > 1e-6 * penalties[A].max(initial=0)
         direction = free if collinear else target - w[A]
         shrinking = signs[A] * direction < 0
         reaches_zero = np.full(len(A), np.inf)
@@ -138,11 +145,12 @@ def _active_set(G, b, penalties, w):
             gone = A[reaches_zero <= step]
             w[gone] = signs[gone] = 0
             continue
-        excess = np.where(signs == 0, np.abs(b - G @ w) / penalties - 1, -np.inf)
+        correlation = R.T @ (y - R @ w)
+        excess = np.where(signs == 0, np.abs(correlation) / penalties - 1, -np.inf)
         joins = excess.argmax()
-        if excess[joins] <= 1e-10:
+        if excess[joins] <= 1e-8:
             break
-        signs[joins] = np.sign((b - G @ w)[joins])
+        signs[joins] = np.sign(correlation[joins])
     return w
 
 # %% ../nbs/04_linear.ipynb #duality-gap
@@ -220,12 +228,13 @@ class MAPLasso(Treatment):
         """
         X, p, x_mean, p_mean = _centred(X, p)
         norms = np.linalg.norm(X, axis=0)
-        varies = norms > 1e-12 * norms.max()
-        Z, norms = X[:, varies] / norms[varies], norms[varies]  # columns of unit length: the same problem, well scaled
-        G, b, w = Z.T @ Z, Z.T @ p, np.zeros(len(norms))
+        varies = norms > 1e-13 * np.sqrt(len(X)) * np.abs(x_mean)  # what is left of a constant column is rounding
+        norms = norms[varies]
+        Q, R = np.linalg.qr(X[:, varies] / norms)  # columns of unit length: the same problem, well scaled
+        y, w = Q.T @ p, np.zeros(len(norms))
         weights = np.zeros((len(penalties), X.shape[1]))
         for i in np.argsort(-np.asarray(penalties)):
-            w = _active_set(G, b, penalties[i] / norms, w)
+            w = _active_set(R, y, penalties[i] / norms, w)
             weights[i, varies] = w / norms
             self._check(X, p, weights[i], penalties[i])
         return weights, p_mean - weights @ x_mean
@@ -282,7 +291,9 @@ class MAPDebias(Treatment):
         """
         selection = self.selection
         if selection is None:
-            selection = MAPLasso().path(X, p, [self.lasso_penalty])[0][0] != 0
+            selection = MAPLasso().path(X, p, _positive("lasso_penalty", [self.lasso_penalty]))[0][0] != 0
+        elif np.shape(selection) != (X.shape[1],) or np.asarray(selection).dtype != bool:
+            raise ValueError(f"selection must be {X.shape[1]} times True or False, got {selection!r}")
         weights = np.zeros((len(penalties), X.shape[1]))
         weights[:, selection], offsets = MAPRidge().path(X[:, selection], p, penalties)
         return weights, offsets
@@ -345,7 +356,7 @@ def risk_curve(treatment, X, p, penalties, cv, groups=None):
     -------
     RiskCurve
     """
-    penalties = np.sort(np.asarray(penalties, dtype=float))
+    penalties = np.sort(_positive("penalties", penalties))
     risks, nlls, weights = [], [], []
     for train, valid in cv.split(X, p, groups):
         w, w0 = treatment.path(X[train], p[train], penalties)
@@ -454,19 +465,24 @@ def evidence(X, p, penalties):
     -------
     Evidence
     """
-    X, p, *_ = _centred(X, p)
-    U, s, _ = np.linalg.svd(X, full_matrices=False)
-    return _evidence(s**2, (U.T @ p)**2, p @ p, len(p), penalties)
+    return _evidence(*_spectrum(X, p), _positive("penalties", penalties))
 
 # %% ../nbs/04_linear.ipynb #evidence-closed
-def _evidence(d, projections, total, n, penalties):
-    "`evidence` from eigenvalues d of X^T X, squared projections of p on the left singular vectors, and p.p."
-    lt = np.reshape(np.asarray(penalties, dtype=float), (-1, 1))
-    unexplained = max(total - projections.sum(), 0.0)
+def _spectrum(X, p):
+    "Eigenvalues d of X^T X, squared projections of p on the left singular vectors, what of p.p they leave out, and N."
+    X, p, *_ = _centred(X, p)
+    U, s, _ = np.linalg.svd(X, full_matrices=False)
+    projections = U.T @ p
+    return s**2, projections**2, np.sum((p - U @ projections)**2), len(p)
+
+
+def _evidence(d, projections, unexplained, n, penalties):
+    "`evidence` from what `_spectrum` returns."
+    lt = np.reshape(penalties, (-1, 1))
     C = unexplained + (lt / (d + lt) * projections).sum(axis=1)
-    C = np.maximum(C, np.finfo(float).eps**2 * max(total, 1e-100))  # a perfect fit would have infinite evidence
+    C = np.maximum(C, np.finfo(float).eps**2 * max(projections.sum(), 1e-100))  # a perfect fit: infinite evidence
     beta = n / C
-    m_squared = (d * projections / (d + lt)**2).sum(axis=1)
+    m_squared = (d / (d + lt) * (projections / (d + lt))).sum(axis=1)
     nll = (np.log1p(d / lt).sum(axis=1) + (n - 1) * (1 + np.log(2 * np.pi * C / (n - 1))) + np.log(n)) / (2 * n)
     return Evidence(lt[:, 0], nll, beta, beta * lt[:, 0] * m_squared, (d / (d + lt)).sum(axis=1))
 
@@ -486,10 +502,8 @@ def evidence_minima(X, p):
     Evidence
         At the minima. An end of the range, 1e-14 to 1e4 times the largest eigenvalue of X^T X, counts as one.
     """
-    X, p, *_ = _centred(X, p)
-    U, s, _ = np.linalg.svd(X, full_matrices=False)
-    spectrum = s**2, (U.T @ p)**2, p @ p, len(p)
-    scale = s[0]**2 if s[0] > 0 else 1.0
+    spectrum = _spectrum(X, p)
+    scale = spectrum[0].max() or 1.0  # if no descriptor varies, any penalty is as good
     grid = np.linspace(np.log(1e-14 * scale), np.log(1e4 * scale), 400)
     nll = np.pad(_evidence(*spectrum, np.exp(grid)).nll, 1, constant_values=np.inf)
     at_minimum = np.flatnonzero((nll[1:-1] < nll[:-2]) & (nll[1:-1] <= nll[2:]))
@@ -550,13 +564,17 @@ class BayesRidge(MAPRidge):
         self
         """
         X, y = validate_data(self, X, y, y_numeric=True, dtype=float, ensure_min_samples=2)
+        if max(np.ptp(X), np.ptp(y)) > 1e60:
+            raise ValueError(f"X or y spans {max(np.ptp(X), np.ptp(y)):g}: rescale it, its squares are too large")
         found = evidence_minima(X, y) if self.penalty is None else evidence(X, y, [self.penalty])
         self.penalty_, self.nll_, self.beta_, self.gamma_, self.gamma_bishop_ = (
             float(getattr(found, name)[0]) for name in Evidence.__dataclass_fields__)
         weights, offsets = self.path(X, y, [self.penalty_])
         self.coef_, self.intercept_ = weights[0], offsets[0]
         Xc, _, self.mean_, _ = _centred(X, y)
-        self.covariance_ = np.linalg.inv(Xc.T @ Xc + self.penalty_ * np.eye(X.shape[1])) / self.beta_
+        _, s, Vt = np.linalg.svd(Xc)
+        d = np.pad(s**2, (0, X.shape[1] - len(s)))
+        self.covariance_ = Vt.T / (d + self.penalty_) @ Vt / self.beta_
         self.n_ = len(y)
         return self
 
@@ -632,7 +650,7 @@ def plot_posterior_covariance(covariance, ax=None):
     ax.set(xlabel="descriptor", ylabel="descriptor")
     return ax
 
-# %% ../nbs/04_linear.ipynb #treatments-why
+# %% ../nbs/04_linear.ipynb #fit-treatments
 def fit_treatments(X, p, ridge_penalties, lasso_penalties, cv, groups=None):
     """All four treatments, with every penalty chosen on the given points and nothing else.
 
