@@ -15,6 +15,8 @@ from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_
 def map_protocol(X, p, random_state=0):
     """Risk curves of the MAP treatments by the protocol of the original study.
 
+    As there, penalties are chosen where the mean risk over all trials is smallest, that of the lasso included.
+
     Parameters
     ----------
     X : (n, M) array

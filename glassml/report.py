@@ -17,7 +17,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
-from sklearn.model_selection import ShuffleSplit
+from sklearn.model_selection import LeaveOneGroupOut, ShuffleSplit
 from tqdm.auto import tqdm
 
 from . import __version__
@@ -66,7 +66,8 @@ class Study:
     network_pearson : dict of str to (5,) array
         Pearson coefficients on the validation sets of these splits, which also chose the epochs.
     pearson : dict of str to dict of str to (10,) array
-        In and out of sample, every model, over 10 random splits.
+        In and out of sample, every model, over 10 random splits; and left_out, the linear treatments on each configuration
+        after training on the others, if there are at least three.
     ceiling : float or None
         Noise ceiling on Pearson's coefficient, if the file has the runs one by one.
     selections : dict of str to dict of str to (M,) array of bool
@@ -161,6 +162,8 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
     data = make_dataset(configurations, species, unit=unit)
     if len(data) < 20:
         raise ValueError(f"species {species} has {len(data)} particles; the study needs at least 20")
+    if np.ptp(data.p) == 0:
+        raise ValueError(f"all particles of species {species} have the propensity {data.p[0]:g}; there is nothing to explain")
     bar = tqdm(total=3 + 2 * len(ARCHITECTURES), desc="treatments", disable=not progress)
     curves, bayes_scores = _curves(data, random_state)
     bayes = BayesRidge().fit(data.X, data.p)
@@ -176,6 +179,11 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
     splits = list(ShuffleSplit(10, test_size=0.6, random_state=random_state).split(data.X))
     inner = ShuffleSplit(5, test_size=0.2, random_state=random_state)
     in_sample, out_of_sample = treatment_scores(data.X, data.p, splits, RIDGE_PENALTIES, LASSO_PENALTIES, inner)
+    scores = dict(in_sample=in_sample, out_of_sample=out_of_sample)
+    if data.groups.max() > 1:
+        leave_one_out = LeaveOneGroupOut()
+        scores["left_out"] = treatment_scores(data.X, data.p, leave_one_out.split(data.X, groups=data.groups), RIDGE_PENALTIES,
+                                              LASSO_PENALTIES, leave_one_out, data.groups)[1]
     bar.update()
 
     networks, network_pearson = {}, {}
@@ -192,7 +200,7 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
     bar.close()
     ceiling = None if data.runs is None else float(noise_ceiling(data.runs)[0])
     return Study(list(configurations), data, curves, bayes, bayes_scores, evidences, treatments, networks, network_pearson,
-                 dict(in_sample=in_sample, out_of_sample=out_of_sample), ceiling, selections)
+                 scores, ceiling, selections)
 
 # %% ../nbs/A2_report.ipynb #results
 def results(study):
@@ -206,7 +214,7 @@ def results(study):
     Returns
     -------
     dict
-        `n_points`, `n_features`, `treatments`, `bayes_ridge` (on all points), `mlp`, `pearson`, and `noise_ceiling` if known.
+        `n_points`, `n_features`, `treatments`, `bayes_ridge` (on all points), `mlp`, `pearson`, and `noise_ceiling` (or null).
         Risks in units of length squared; `n_selected` counts non-zero weights, and the effective number for Bayes-Ridge.
     """
     linear = {name: dict(penalty=curve.penalty, risk_mean=curve.risks[:, curve.best].mean(),
@@ -250,6 +258,10 @@ def result_table(found):
         inside, outside = (found["pearson"][sample][name] for sample in ("in_sample", "out_of_sample"))
         lines.append(f"{TITLES.get(name, name):12s} {penalty}  {row['risk_mean']:8.4f} +- {row['risk_std']:7.4f}  "
                      f"{inside['mean']:7.3f} +- {inside['std']:.3f}  {outside['mean']:8.3f} +- {outside['std']:.3f}")
+    if "left_out" in found["pearson"]:
+        lines += ["", "C_P on configurations left out of the training:"]
+        lines += [f"{TITLES[name]:12s} {value['mean']:.3f} +- {value['std']:.3f}"
+                  for name, value in found["pearson"]["left_out"].items()]
     if found["noise_ceiling"] is not None:
         lines += ["", f"noise ceiling of C_P: {found['noise_ceiling']:.3f}"]
     return "\n".join(lines)
@@ -398,6 +410,8 @@ def _study_command(options):
     "`glassml study`."
     if options.epochs < 1:
         raise ValueError(f"--epochs must be at least 1, got {options.epochs}")
+    if options.out.exists() and not options.out.is_dir():
+        raise ValueError(f"--out {options.out} is a file, not a folder")
     configurations = []
     for path in options.file:
         configurations += read_configurations(path, options.density)

@@ -70,3 +70,9 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_help_shows_an_example(tmp_path):
     code, out, _ = glassml("study", "--help", cwd=tmp_path)
     assert code == 0 and "example: glassml study" in out
+
+
+def test_a_folder_is_needed_for_the_results(tmp_path):
+    (tmp_path / "taken").write_text("")
+    code, _, err = glassml("study", "absent.xy", "--out", "taken", cwd=tmp_path)
+    assert code == 2 and "--out taken is a file" in err
