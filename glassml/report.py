@@ -36,7 +36,7 @@ from .validation import evaluate, pearson
 TITLES = {"map_ridge": "MAP-Ridge", "map_lasso": "MAP-Lasso", "map_debias": "MAP-Debias", "bayes_ridge": "Bayes-Ridge"}
 
 # %% ../nbs/A2_report.ipynb #penalties
-LASSO_PENALTIES = np.union1d(STUDY_LASSO_PENALTIES, [*np.geomspace(0.1, 9, 19), *np.geomspace(120, 1e4, 15)])
+LASSO_PENALTIES = np.union1d(STUDY_LASSO_PENALTIES, [*np.geomspace(0.01, 9, 28), *np.geomspace(120, 1e4, 15)])
 RIDGE_PENALTIES = np.union1d(STUDY_RIDGE_PENALTIES, np.geomspace(250, 1e6, 28))
 DEBIAS_PENALTIES = np.union1d(STUDY_DEBIAS_PENALTIES, RIDGE_PENALTIES)
 
