@@ -572,7 +572,7 @@ class BayesRidge(MAPRidge):
         weights, offsets = self.path(X, y, [self.penalty_])
         self.coef_, self.intercept_ = weights[0], offsets[0]
         Xc, _, self.mean_, _ = _centred(X, y)
-        _, s, Vt = np.linalg.svd(Xc)
+        _, s, Vt = np.linalg.svd(Xc, full_matrices=len(X) < X.shape[1])  # all M directions, also those without data
         d = np.pad(s**2, (0, X.shape[1] - len(s)))
         self.covariance_ = Vt.T / (d + self.penalty_) @ Vt / self.beta_
         self.n_ = len(y)
