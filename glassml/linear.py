@@ -388,7 +388,7 @@ def plot_risk(curves, ax=None):
     """
     ax = ax or plt.subplots()[1]
     for i, (name, curve) in enumerate(curves.items()):
-        mean, error = curve.risks.mean(axis=0), curve.risks.std(axis=0) / np.sqrt(len(curve.risks))
+        mean, error = curve.risks.mean(axis=0), curve.risks.std(axis=0, ddof=1) / np.sqrt(len(curve.risks))
         ax.fill_between(curve.penalties, mean - error, mean + error, color=f"C{i}", alpha=0.15, linewidth=0)
         ax.plot(curve.penalties, mean, color=f"C{i}", label=name)
         ax.plot(curve.penalty, mean[curve.best], "o", color=f"C{i}")

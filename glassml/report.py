@@ -256,11 +256,11 @@ def result_table(found):
         row = found["treatments"].get(name) or found["mlp"][name]
         penalty = f"{row['penalty']:9.3g}" if "penalty" in row else 9 * " "
         inside, outside = (found["pearson"][sample][name] for sample in ("in_sample", "out_of_sample"))
-        lines.append(f"{TITLES.get(name, name):12s} {penalty}  {row['risk_mean']:8.4f} +- {row['risk_std']:7.4f}  "
-                     f"{inside['mean']:7.3f} +- {inside['std']:.3f}  {outside['mean']:8.3f} +- {outside['std']:.3f}")
+        lines.append(f"{TITLES.get(name, name):12s} {penalty}  {row['risk_mean']:8.4f} ± {row['risk_std']:7.4f}  "
+                     f"{inside['mean']:7.3f} ± {inside['std']:.3f}  {outside['mean']:8.3f} ± {outside['std']:.3f}")
     if "left_out" in found["pearson"]:
         lines += ["", "C_P on configurations left out of the training:"]
-        lines += [f"{TITLES[name]:12s} {value['mean']:.3f} +- {value['std']:.3f}"
+        lines += [f"{TITLES[name]:12s} {value['mean']:.3f} ± {value['std']:.3f}"
                   for name, value in found["pearson"]["left_out"].items()]
     if found["noise_ceiling"] is not None:
         lines += ["", f"noise ceiling of C_P: {found['noise_ceiling']:.3f}"]
