@@ -77,11 +77,20 @@ class Configuration:
     propensity : (N,) array, optional
         Mean displacement over the isoconfigurational runs, in units of length.
     runs : (R, N) array, optional
-        Displacement length of each particle in each run; `propensity` is their mean unless it is given.
+        Independent measurements of the propensity, such as the displacement of each particle in each run; `propensity` is
+        their mean unless it is given.
     inherent : (N, d) array, optional
         Positions in the inherent structure, in units of length.
     descriptors : (N, M) array, optional
         Structure descriptors that came with the file.
+    times : (T,) array, optional
+        Times at which `series` and `displacements` were measured, in increasing order.
+    series : dict of (T, R, N) arrays, optional
+        For each quantity, R independent measurements at each time: single runs, means over parts of the runs, or one mean.
+    displacements : (T, R, N, d) array, optional
+        Displacement vector of each particle in each run at each time, unwrapped.
+    extra : dict, optional
+        Whatever else came with the file.
     name : str
         Where the configuration comes from.
 
@@ -98,6 +107,10 @@ class Configuration:
     runs: np.ndarray | None = None
     inherent: np.ndarray | None = None
     descriptors: np.ndarray | None = None
+    times: np.ndarray | None = None
+    series: dict | None = None
+    displacements: np.ndarray | None = None
+    extra: dict | None = None
     name: str = ""
 
     def __post_init__(self):
@@ -107,15 +120,20 @@ class Configuration:
             raise ValueError(f"positions must be (N, 2) or (N, 3) with at least one particle, got shape {positions.shape}")
         box = _checked_box(self.box, dimension)
         checked = dict(positions=_wrap(positions, box), box=box, species=_checked_species(self.species, n))
-        shapes = dict(propensity=(n,), runs=(None, n), inherent=positions.shape, descriptors=(n, None))
+        t = None if self.times is None else len(self.times)
+        shapes = dict(propensity=(n,), runs=(None, n), inherent=positions.shape, descriptors=(n, None), times=(None,),
+                      displacements=(t, None, n, dimension))
         for field, shape in shapes.items():
-            value = getattr(self, field)
-            if value is not None:
-                value = checked[field] = finite_array(field, value, len(shape))
-                if any(want not in (None, got) for want, got in zip(shape, value.shape)) or value.size == 0:
-                    raise ValueError(f"{field} must describe {n} particles, got shape {value.shape}")
-                if field in ("propensity", "runs") and value.min() < 0:
-                    raise ValueError(f"{field} must hold lengths, which are not negative, got {value.min():g}")
+            if getattr(self, field) is not None:
+                checked[field] = _checked_shape(field, getattr(self, field), shape)
+        for field in ("propensity", "runs"):
+            if field in checked and checked[field].min() < 0:
+                raise ValueError(f"{field} must hold lengths, which are not negative, got {checked[field].min():g}")
+        if t is not None and np.any(np.diff(checked["times"], prepend=0) <= 0):
+            raise ValueError(f"times must be positive and increase, got {checked['times'].tolist()}")
+        checked["series"] = {name: _checked_shape(f"series {name!r}", values, (t, None, n))
+                             for name, values in (self.series or {}).items()}
+        checked["extra"] = dict(self.extra or {})
         if self.runs is not None and self.propensity is None:
             checked["propensity"] = checked["runs"].mean(axis=0)
         for field, value in checked.items():
@@ -123,6 +141,15 @@ class Configuration:
 
     def __len__(self):
         return len(self.positions)
+
+
+def _checked_shape(name, values, shape):
+    "Finite numbers of a shape in which None stands for any length."
+    values = finite_array(name, values, len(shape))
+    if any(want not in (None, got) for want, got in zip(shape, values.shape)) or values.size == 0:
+        expected = ", ".join("any" if want is None else str(want) for want in shape)
+        raise ValueError(f"{name} must have shape ({expected}), got {values.shape}")
+    return values
 
 
 def _checked_box(box, dimension):
@@ -137,9 +164,9 @@ def _checked_box(box, dimension):
 
 def _checked_species(species, n):
     "Species labels of n particles as integers."
-    labels = finite_array("species", species, 1)
-    if len(labels) != n or (labels != np.round(labels)).any():
-        raise ValueError(f"species must be {n} integers, got {np.asarray(species).dtype} of shape {labels.shape}")
+    labels = _checked_shape("species", species, (n,))
+    if (broken := labels != np.round(labels)).any():
+        raise ValueError(f"species must be integers, got {labels[broken][0]} at index {int(np.argmax(broken))}")
     return labels.astype(int)
 
 # %% ../nbs/00_descriptors.ipynb #draw-discs
