@@ -28,6 +28,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                                                                 'glassml/descriptors.py'),
                                      'glassml.descriptors._angular_sums': ('descriptors.html#_angular_sums', 'glassml/descriptors.py'),
                                      'glassml.descriptors._checked_box': ('descriptors.html#_checked_box', 'glassml/descriptors.py'),
+                                     'glassml.descriptors._checked_shape': ('descriptors.html#_checked_shape', 'glassml/descriptors.py'),
                                      'glassml.descriptors._checked_species': ( 'descriptors.html#_checked_species',
                                                                                'glassml/descriptors.py'),
                                      'glassml.descriptors._cosines': ('descriptors.html#_cosines', 'glassml/descriptors.py'),

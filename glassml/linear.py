@@ -255,7 +255,8 @@ class MAPDebias(Treatment):
     penalty : float
         Penalty of the ridge, lambda / beta.
     lasso_penalty : float
-        Penalty of the lasso that selects, on the same points as the ridge is fitted to.
+        Penalty of the lasso that selects, on the same points as the ridge is fitted to; n times scikit-learn's `alpha` of
+        `Lasso`.
     selection : (M,) array of bool, optional
         Descriptors to use instead. To be fair it must not come from the points that the model is tested on.
 
@@ -528,7 +529,7 @@ class BayesRidge(MAPRidge):
     Parameters
     ----------
     penalty : float or None
-        Ratio lambda / beta; by default the global maximum of the evidence.
+        Ratio lambda / beta, `alpha` of scikit-learn's `Ridge`; by default the global maximum of the evidence.
 
     Attributes
     ----------

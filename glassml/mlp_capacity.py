@@ -222,7 +222,8 @@ class Stack:
         return residuals
 
 # %% ../nbs/06_mlp_capacity.ipynb #train
-def train(X, p, splits, hidden, max_epochs=10000, patience=0.3, n_batches=10, rate=5e-3, standardise=False, seeds=None):
+def train(X, p, splits, hidden, max_epochs=10000, patience=0.3, n_batches=10, rate=5e-3, standardise=False,
+          random_state=0):
     """Train one network for every split, all of them at once.
 
     Parameters
@@ -245,8 +246,8 @@ def train(X, p, splits, hidden, max_epochs=10000, patience=0.3, n_batches=10, ra
         Adam's learning rate.
     standardise : bool
         Centre and scale inputs by mean and standard deviation over the training points. The original study did not.
-    seeds : sequence of int, optional
-        One a split; 0, 1, 2, … by default. A member depends on its own seed and split only.
+    random_state : int
+        Seed of the first network; each further one takes the next number, and depends on its own seed and split only.
 
     Returns
     -------
@@ -263,7 +264,7 @@ def train(X, p, splits, hidden, max_epochs=10000, patience=0.3, n_batches=10, ra
     training, validation = torch.from_numpy(training), torch.from_numpy(validation)
 
     alive = torch.arange(len(training))  # members still in the stack
-    generators = [torch.Generator().manual_seed(int(seed)) for seed in (alive if seeds is None else seeds)]
+    generators = [torch.Generator().manual_seed(random_state + int(member)) for member in alive]
     errors = torch.full((2, len(alive), max_epochs), torch.nan, dtype=torch.float64)
     x_valid, p_valid = inputs[alive[:, None], validation], targets[validation]
     with _one_thread(), torch.inference_mode():
@@ -328,7 +329,7 @@ class MLP(RegressorMixin, BaseEstimator):
         random = check_random_state(self.random_state)
         split = train_test_split(np.arange(len(y)), test_size=self.validation_ratio, random_state=random)
         self.training_ = train(X, y, [split], self.hidden, self.max_epochs, self.patience, self.n_batches, self.rate,
-                               self.standardise, seeds=[random.randint(2**31)])
+                               self.standardise, random_state=random.randint(2**31))
         return self
 
     def predict(self, X):
@@ -474,8 +475,10 @@ def sample_scores(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, 
     X, p, hidden, **protocol
         As in `train`.
     splits : sequence of (training, held out) index arrays
-    groups, ratio, random_state
+    groups, ratio
         How points to stop on are put aside, as in `split_again`.
+    random_state : int
+        Seed of those splits and of the networks.
 
     Returns
     -------
@@ -486,7 +489,7 @@ def sample_scores(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, 
     """
     splits, everything = list(splits), [(np.arange(len(p)), None)]
     def predict(outer):
-        return train(X, p, split_again(outer, ratio, groups, random_state), hidden, **protocol).predict(X)
+        return train(X, p, split_again(outer, ratio, groups, random_state), hidden, random_state=random_state, **protocol).predict(X)
     memory, honest = predict(everything)[0], predict(splits)
     in_sample = [pearson(p[held], memory[held]) for _, held in splits]
     out_of_sample = [pearson(p[held], φ[held]) for (_, held), φ in zip(splits, honest)]

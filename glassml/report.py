@@ -190,12 +190,13 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
     trials = list(ShuffleSplit(5, test_size=0.2, random_state=random_state).split(data.X))
     for name, hidden in ARCHITECTURES.items():
         bar.set_description(f"network {name}, 5 trials")
-        networks[name] = train(data.X, data.p, trials, hidden, max_epochs)
+        networks[name] = train(data.X, data.p, trials, hidden, max_epochs, random_state=random_state)
         predictions = networks[name].predict(data.X)
         network_pearson[name] = np.array([pearson(data.p[v], q[v]) for (_, v), q in zip(trials, predictions)])
         bar.update()
         bar.set_description(f"network {name}, comparison")
-        in_sample[name], out_of_sample[name] = sample_scores(data.X, data.p, splits, hidden, max_epochs=max_epochs)
+        in_sample[name], out_of_sample[name] = sample_scores(data.X, data.p, splits, hidden, max_epochs=max_epochs,
+                                                             random_state=random_state)
         bar.update()
     bar.close()
     ceiling = None if data.runs is None else float(noise_ceiling(data.runs)[0])
@@ -308,10 +309,11 @@ def draw_figures(study):
 
 # %% ../nbs/A2_report.ipynb #flat
 def _flat(configuration):
-    "The configuration itself in two dimensions; the middle slab of it, seen from above, in three."
+    "The configuration itself in two dimensions; in three, a layer of N^(2/3) particles in the middle, seen from above."
     if configuration.positions.shape[1] == 2:
         return configuration
-    near = np.abs(configuration.positions[:, 2] - configuration.box[2] / 2) < 0.5
+    height = np.abs(configuration.positions[:, 2] - configuration.box[2] / 2)
+    near = np.argsort(height)[:round(len(configuration)**(2 / 3))]
     return Configuration(configuration.positions[near, :2], configuration.species[near], configuration.box[:2],
                          propensity=configuration.propensity[near])
 
@@ -371,14 +373,14 @@ def save_study(study, folder, **about):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    found = about | results(study)
+    write_whole(folder / "results.json", lambda path: Path(path).write_text(json.dumps(found, indent=2) + "\n"))
     for name, figure in draw_figures(study).items():
         with plt.style.context("glassml.style"):
             write_whole(folder / f"{name}.svg", lambda path: figure.savefig(path, metadata={"Date": None}))
             write_whole(folder / f"{name}.png", lambda path: figure.savefig(path, metadata={"Software": None}))
     for name, selections in study.selections.items():
         write_whole(folder / f"table_overlap_{name}.md", lambda path: Path(path).write_text(overlap_table(selections) + "\n"))
-    found = about | results(study)
-    write_whole(folder / "results.json", lambda path: Path(path).write_text(json.dumps(found, indent=2) + "\n"))
     return found
 
 # %% ../nbs/A2_report.ipynb #parser
@@ -410,8 +412,13 @@ def _study_command(options):
     "`glassml study`."
     if options.epochs < 1:
         raise ValueError(f"--epochs must be at least 1, got {options.epochs}")
+    if options.seed < 0:
+        raise ValueError(f"--seed must not be negative, got {options.seed}")
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out} is a file, not a folder")
+    place = next(folder for folder in (options.out, *options.out.absolute().parents) if folder.exists())
+    if not os.access(place, os.W_OK):  # said before the work, not after
+        raise ValueError(f"--out {options.out} cannot be written")
     configurations = []
     for path in options.file:
         configurations += read_configurations(path, options.density)

@@ -118,7 +118,7 @@ def test_no_chapter_imports_a_later_one():
     for notebook, module in exported.items():
         assert re.fullmatch(rf"\w\d_{module}\.ipynb", notebook), f"{notebook} exports {module}: the names must agree"
     order = list(exported.values())
-    sources = {module: (ROOT / "glassml" / f"{module}.py").read_text(encoding="utf-8") for module in order}
+    sources = {module: house.code(NOTEBOOKS[notebook]) for notebook, module in exported.items()}
     assert not (complaints := house.import_complaints(order, sources)), "\n".join(complaints)
 
 

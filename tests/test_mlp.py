@@ -6,9 +6,10 @@ import pytest
 from sklearn.model_selection import ShuffleSplit
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from glassml.dataset import make_dataset, read_configurations
 from glassml.mlp_capacity import ARCHITECTURES, MLP, train
 
-STUDY = Path("../shared/data/Cnf2.xy")
+STUDY = Path(__file__).resolve().parents[2] / "shared" / "data" / "Cnf2.xy"
 
 
 @parametrize_with_checks([MLP(max_epochs=200, random_state=0), MLP((5, 5), max_epochs=100, standardise=True)])
@@ -21,9 +22,8 @@ def test_estimator(estimator, check):
                                                  ("M-10-10-1", 0.241, 0.663), ("M-2-10-10-1", 0.244, 0.652)])
 def test_study(name, risk, pearson):
     """Mean validation error over five random 80/20 splits is not worse than the original study's by more than 0.01."""
-    table = np.loadtxt(STUDY, skiprows=1)
-    species, p, F = table[:, 2], table[:, 3], table[:, 4:]
-    X, p = F[species == 1][:, F.std(axis=0) > 1e-4], p[species == 1]
+    data = make_dataset(read_configurations(STUDY))
+    X, p = data.X, data.p
     assert X.shape == (440, 96)
     splits = list(ShuffleSplit(5, test_size=0.2, random_state=0).split(X))
     training = train(X, p, splits, ARCHITECTURES[name])

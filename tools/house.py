@@ -96,6 +96,12 @@ def modules(notebooks):
     return exported
 
 
+def code(notebook):
+    "All code of a notebook, exported or not, without the lines that only IPython understands."
+    lines = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code").split("\n")
+    return "\n".join(line for line in lines if not line.startswith(("%", "!")))
+
+
 def imported(source, package="glassml"):
     "The modules of the package that some Python imports, anywhere in it."
     found = set()
