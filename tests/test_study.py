@@ -51,6 +51,14 @@ def test_evidence_of_cnf2_on_the_grid_of_the_study(cnf2):
     assert found.gamma[best] == pytest.approx(18.2, abs=0.05)
 
 
+def test_evidence_of_cnf1_is_lowest_at_a_large_penalty_beyond_a_shoulder():
+    cnf1 = study_data("Cnf1")
+    minima = evidence_minima(cnf1.X, cnf1.p)
+    assert minima.penalties[0] == pytest.approx(1.12e6, rel=0.02) and minima.nll[0] == pytest.approx(0.8016, abs=1e-3)
+    shoulder = evidence(cnf1.X, cnf1.p, [1e3, 1e5]).nll
+    assert abs(np.ptp(shoulder)) < 0.01 and shoulder.min() > minima.nll[0]  # level over two decades, and not the lowest
+
+
 @pytest.fixture(scope="module")
 def curves(cnf2):
     return map_protocol(cnf2.X, cnf2.p)
