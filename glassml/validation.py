@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['risk', 'negative_log_likelihood', 'pearson', 'SegmentSplit', 'Scores', 'evaluate', 'plot_scores',
-           'spatial_correlation', 'effective_sample_size', 'plot_spatial_correlation']
+           'effective_sample_size']
 
 # %% ../nbs/03_validation.ipynb #imports
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import BaseCrossValidator
 
-from .descriptors import minimum_image
+from .propensity import plot_spatial_correlation, spatial_correlation
 
 # %% ../nbs/03_validation.ipynb #risk
 def risk(p, prediction):
@@ -163,34 +163,6 @@ def plot_scores(scores, ax=None):
     ax.set_ylabel("Pearson coefficient")
     return ax
 
-# %% ../nbs/03_validation.ipynb #spatial-correlation
-def spatial_correlation(positions, values, box, edges):
-    """Correlation of a field between particles a distance apart.
-
-    Parameters
-    ----------
-    positions : (n, d) array
-        Positions, in units of length.
-    values : (n,) array
-        The field at each particle, such as propensity or the error of a prediction.
-    box : (d,) array
-        Box edges.
-    edges : (B + 1,) array
-        Edges of the bins of distance, in units of length.
-
-    Returns
-    -------
-    correlation : (B,) array
-        C(r) of each bin; zero where a bin is empty.
-    pairs : (B,) array of int
-        Number of pairs in each bin.
-    """
-    i, j = np.triu_indices(len(positions), 1)
-    r = np.linalg.norm(minimum_image(positions[i] - positions[j], box), axis=1)
-    z = (values - np.mean(values)) / np.std(values)
-    pairs = np.histogram(r, edges)[0]
-    return np.histogram(r, edges, weights=z[i] * z[j])[0] / np.maximum(pairs, 1), pairs
-
 # %% ../nbs/03_validation.ipynb #effective
 def effective_sample_size(correlation, pairs, n):
     """Number of independent points that would give the mean of the field the same variance.
@@ -205,34 +177,9 @@ def effective_sample_size(correlation, pairs, n):
     Returns
     -------
     float
-        n^2 divided by the sum of C over all pairs up to the first zero of C.
+        n^2 divided by the sum of C over all pairs up to the first zero of C. Bins without pairs do not count.
     """
+    correlation, pairs = np.asarray(correlation)[np.asarray(pairs) > 0], np.asarray(pairs)[np.asarray(pairs) > 0]
     beyond = np.flatnonzero(correlation <= 0)
     last = beyond[0] if beyond.size else len(correlation)
     return n**2 / (n + 2 * np.sum((correlation * pairs)[:last]))
-
-# %% ../nbs/03_validation.ipynb #plot-correlation
-def plot_spatial_correlation(edges, curves, ax=None):
-    """Spatial correlation: every configuration, and their mean.
-
-    Parameters
-    ----------
-    edges : (B + 1,) array
-        Edges of the bins of distance.
-    curves : (C, B) array
-        C(r) of each configuration.
-    ax : matplotlib Axes, optional
-        Where to draw.
-
-    Returns
-    -------
-    matplotlib Axes
-    """
-    ax = ax or plt.subplots()[1]
-    r = (edges[1:] + edges[:-1]) / 2
-    ax.plot(r, np.transpose(curves), color="C0", alpha=0.25, linewidth=0.8)
-    ax.plot(r, np.mean(curves, axis=0), color="C0", label=f"mean of {len(curves)} configurations")
-    ax.axhline(0, color="black", linewidth=0.8)
-    ax.set(xlabel="distance (units of length)", ylabel="correlation of propensity")
-    ax.legend()
-    return ax
