@@ -662,6 +662,8 @@ def ceiling_by_runs(lengths, n_runs, groups=None, n_splits=100, random_state=0):
 def plot_ceiling(ceilings, pooled=True, ax=None, label=None, n_extrapolated=64):
     """Draw the noise ceiling against the number of runs, with Spearman and Brown's curve through the last point.
 
+    For groups one by one the curve is the mean of those of all groups.
+
     Parameters
     ----------
     ceilings : sequence of Ceilings
@@ -684,8 +686,8 @@ def plot_ceiling(ceilings, pooled=True, ax=None, label=None, n_extrapolated=64):
     values = [c.pooled if pooled else c.one_by_one for c in ceilings]
     errors = [c.pooled_error if pooled else c.one_by_one_error for c in ceilings]
     points = ax.errorbar(n_runs, values, errors, fmt="o", label=label, markerfacecolor=None if pooled else "white")
-    many = np.geomspace(1, n_extrapolated, 100)
-    curve = np.sqrt(spearman_brown(values[-1]**2, many / n_runs[-1]))
+    many, last = np.geomspace(1, n_extrapolated, 100), np.array([ceilings[-1].pooled]) if pooled else ceilings[-1].each
+    curve = np.sqrt(spearman_brown(last**2, many[:, None] / n_runs[-1])).mean(axis=1)
     ax.plot(many, curve, color=points[0].get_color(), linestyle="-" if pooled else "--")
     ax.set(xlabel="number of runs R", ylabel="noise ceiling", ylim=(0, 1))
     ax.set_xscale("log", base=2)
@@ -715,7 +717,15 @@ def spatial_correlation(positions, values, box, edges):
         C(r) of each bin; zero where a bin is empty.
     pairs : (B,) array of int
         Number of pairs in each bin.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite, or the field is the same everywhere.
     """
+    positions, values = finite_array("positions", positions, 2), finite_array("values", values, 1)
+    if np.ptp(values) == 0:
+        raise ValueError(f"values must differ between particles, all are {values[0]}")
     i, j = np.triu_indices(len(positions), 1)
     r = np.linalg.norm(minimum_image(positions[i] - positions[j], box), axis=1)
     z = (values - np.mean(values)) / np.std(values)
