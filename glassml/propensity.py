@@ -34,7 +34,8 @@ def displacement_lengths(initial, runs, box=None):
     runs : (R, N, d) array
         Positions at the end of each run.
     box : float or (d,) array, optional
-        Box edges, if positions are wrapped: displacements are then minimum images. Without it positions are taken as unwrapped.
+        Box edges, if positions are wrapped: displacements are then minimum images. Without it positions are taken as
+        unwrapped.
 
     Returns
     -------
@@ -74,8 +75,8 @@ def unwrap(positions, box):
     Returns
     -------
     (T, ..., d) array
-        At the first time the positions as they are; later the periodic image nearest to the one at the time before. Right if nobody
-        moves half a box edge between successive times.
+        At the first time the positions as they are; later the periodic image nearest to the one at the time before.
+        Right if nobody moves half a box edge between successive times.
 
     Raises
     ------
@@ -155,8 +156,8 @@ def broken_bonds(initial, runs, box, cut, factor=1.25, species=None):
     box : float or (d,) array
         Box edges, in units of the positions.
     cut : float or (S, S) array
-        Two particles closer than this at the start are bonded, in units of the positions; a table is by pair of species in
-        ascending order of label.
+        Two particles closer than this at the start are bonded, in units of the positions; a table is by pair of species
+        in ascending order of label.
     factor : float
         A bond is broken when it is longer than `factor` times its `cut`.
     species : (N,) array of int, optional
@@ -170,7 +171,8 @@ def broken_bonds(initial, runs, box, cut, factor=1.25, species=None):
     Raises
     ------
     ValueError
-        If shapes do not match, the table is not symmetric, `factor` is below 1, or a broken bond would be longer than half the box.
+        If shapes do not match, the table is not symmetric, `factor` is below 1, or a broken bond would be longer than
+        half the box.
     """
     initial, runs = _start_and_ends(initial, runs)
     n = len(initial)
@@ -198,7 +200,8 @@ def _cut_table(cut, n_species):
     "Lengths of bonds as an (S, S) table."
     table = finite_array("cut", cut)
     if table.shape not in ((), (n_species, n_species)):
-        raise ValueError(f"cut must be a number or a table ({n_species}, {n_species}) for the given species, got shape {table.shape}")
+        raise ValueError(f"cut must be a number or a table ({n_species}, {n_species}) for these species, "
+                         f"got shape {table.shape}")
     table = np.broadcast_to(table, (n_species, n_species))
     if not (table > 0).all() or (table != table.T).any():
         raise ValueError(f"cut must be positive and symmetric, got {table.tolist()}")
@@ -220,7 +223,8 @@ def at(configuration, quantity="displacement", time=None):
     Returns
     -------
     Configuration
-        The same, with `runs` (independent measurements, as many as are stored) and `propensity` (their mean) of that quantity.
+        The same, with `runs` (independent measurements, as many as are stored) and `propensity` (their mean) of that
+        quantity.
 
     Raises
     ------
@@ -261,8 +265,9 @@ def species_radii(configuration):
     Returns
     -------
     (N,) array
-        Radii, in units of length: half the tenth percentile of the distances to the nearest particle of the same species. A
-        particle that is alone of its species is measured by its nearest neighbour of any; without neighbours, by the box.
+        Radii, in units of length: half the tenth percentile of the distances to the nearest particle of the same
+        species. A particle that is alone of its species is measured by its nearest neighbour of any; without
+        neighbours, by the box.
     """
     radii = np.empty(len(configuration))
     for s in np.unique(configuration.species):
@@ -274,7 +279,8 @@ def species_radii(configuration):
     return radii
 
 # %% ../nbs/01_propensity.ipynb #plot-propensity-map
-def plot_propensity_map(configuration, clusters=None, ax=None, limits=None, colorbar=True):
+def plot_propensity_map(configuration, clusters=None, ax=None, limits=None, colorbar=True,
+                        label="propensity (units of length)"):
     """Draw every particle of a two-dimensional configuration, coloured by its propensity.
 
     Parameters
@@ -289,6 +295,8 @@ def plot_propensity_map(configuration, clusters=None, ax=None, limits=None, colo
         Propensities at the ends of the colour scale; from 0 to the 99th percentile by default.
     colorbar : bool
         Whether to draw the scale.
+    label : str
+        What the scale says.
 
     Returns
     -------
@@ -317,7 +325,7 @@ def plot_propensity_map(configuration, clusters=None, ax=None, limits=None, colo
             discs.set_clim(low, high)
             ax.add_collection(discs)
     if colorbar:
-        ax.figure.colorbar(discs, ax=ax, label="propensity (units of length)", extend="max", shrink=0.85)
+        ax.figure.colorbar(discs, ax=ax, label=label, extend="max", shrink=0.85)
     return ax
 
 
@@ -372,7 +380,8 @@ def self_scattering(lengths, wavenumber, dimension):
     Parameters
     ----------
     lengths : (..., R, N) array
-        Lengths of displacements in single runs (not propensities: the mean must come last), such as (T, R, N) for T times.
+        Lengths of displacements in single runs (not propensities: the mean must come last), such as (T, R, N) for T
+        times.
     wavenumber : float
         k, in inverse units of length.
     dimension : int
@@ -412,11 +421,13 @@ def relaxation_time(times, values, level=1 / np.e):
     Returns
     -------
     float
-        The time; NaN if it is not among the stored ones: all values above the level (later), or the first one below (earlier).
+        The time; NaN if it is outside the stored ones: all values above the level (later), or the first one below
+        (earlier).
     """
     times, values = finite_array("times", times, 1), finite_array("values", values, 1)
     if times.shape != values.shape or not (times > 0).all() or not (np.diff(times) > 0).all():
-        raise ValueError(f"times must be positive and increase, one for each value, got {times.tolist()} for {len(values)} values")
+        raise ValueError(f"times must be positive and increase, one for each value, got {times.tolist()} "
+                         f"for {len(values)} values")
     below = np.flatnonzero(values <= level)
     if not below.size or (below[0] == 0 and values[0] < level):
         return float("nan")
@@ -472,8 +483,8 @@ def reliability(lengths, n_splits=100, random_state=0):
     Parameters
     ----------
     lengths : (R, n) array
-        What each run measured, such as lengths of displacements. Particles of several configurations can stand side by side:
-        run r of one has nothing to do with run r of another.
+        What each run measured, such as lengths of displacements. Particles of several configurations can stand side by
+        side: run r of one has nothing to do with run r of another.
     n_splits : int
         Random splits of the runs into halves.
     random_state : int
@@ -490,11 +501,12 @@ def reliability(lengths, n_splits=100, random_state=0):
         If there are fewer than two runs, or all particles are alike.
     """
     lengths = _checked_lengths(lengths)
-    return float(_reliability(_split_sums(lengths, np.zeros(lengths.shape[1]), None, n_splits, random_state), len(lengths))[0])
+    sums = _split_sums(lengths, np.zeros(lengths.shape[1]), None, n_splits, random_state)
+    return float(_reliability(sums, len(lengths))[0])
 
 
 def _split_sums(lengths, blocks, n_runs, n_splits, random_state):
-    "For each split of n_runs runs into halves a and b: sums of 1, a, b, a², b², ab over each block of particles, (n_splits, 6, blocks)."
+    "Sums of 1, a, b, a², b², ab over each block, for each split of the runs into halves a and b: (splits, 6, blocks)."
     n_runs, rng = n_runs or len(lengths), np.random.default_rng(random_state)
     if np.ptp(lengths) == 0:
         raise ValueError(f"lengths must differ between particles, all are {lengths.flat[0]}")
@@ -541,8 +553,8 @@ def noise_ceiling(lengths, groups=None, n_splits=100, random_state=0, n_runs=Non
     lengths : (R, n) array
         What each run measured, such as lengths of displacements.
     groups : (n,) array, optional
-        Labels of groups of particles that are independent of each other, such as configurations. Without them, or with one
-        group only, the error is that of twenty random groups: as if particles were independent.
+        Labels of groups of particles that are independent of each other, such as configurations. Without them, or with
+        one group only, the error is that of twenty random groups: as if particles were independent.
     n_splits : int
         Random splits of the runs into halves.
     random_state : int
@@ -605,7 +617,8 @@ class Ceilings:
     error_from: str
 
     def __str__(self):
-        return f"{self.pooled:.3f} ± {self.pooled_error:.3f} pooled, {self.one_by_one:.3f} ± {self.one_by_one_error:.3f} one by one"
+        return (f"{self.pooled:.3f} ± {self.pooled_error:.3f} pooled, "
+                f"{self.one_by_one:.3f} ± {self.one_by_one_error:.3f} one by one")
 
 
 def noise_ceilings(lengths, groups=None, n_splits=100, random_state=0, n_runs=None):
@@ -636,7 +649,8 @@ def noise_ceilings(lengths, groups=None, n_splits=100, random_state=0, n_runs=No
     if one_group:
         return Ceilings(n_runs, pooled, error, np.array([pooled]), pooled, error, "random groups of particles")
     each = np.sqrt(np.maximum(_reliability(sums, n_runs), 0.0))
-    return Ceilings(n_runs, pooled, error, each, float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))), "groups")
+    mean, mean_error = float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))
+    return Ceilings(n_runs, pooled, error, each, mean, mean_error, "groups")
 
 # %% ../nbs/01_propensity.ipynb #ceiling-by-runs
 def ceiling_by_runs(lengths, n_runs, groups=None, n_splits=100, random_state=0):
@@ -741,13 +755,13 @@ def correlation_length(edges, correlation, pairs):
     edges : (B + 1,) array
         Edges of the bins of distance, in units of length.
     correlation, pairs : (B,) array
-        C(r) and the number of pairs of each bin, from `spatial_correlation`; C may be a mean over configurations. Least squares
-        count every pair alike; empty bins do not count.
+        C(r) and the number of pairs of each bin, from `spatial_correlation`; C may be a mean over configurations. Least
+        squares count every pair alike; empty bins do not count.
 
     Returns
     -------
     length, amplitude, offset : float
-        ξ (in units of length), A and B.
+        ξ (in units of length, searched up to ten times the last distance), A and B.
 
     Raises
     ------
@@ -792,7 +806,8 @@ def plot_spatial_correlation(edges, curves, fit=None, ax=None):
     ax.plot(r, np.mean(curves, axis=0), color="C0", label=f"mean of {len(curves)} configurations")
     if fit is not None:
         length, amplitude, offset = fit
-        ax.plot(r, _decay(r, amplitude, length, offset), color="C1", linestyle="--", label=f"exponential, ξ = {length:.1f}")
+        label = f"exponential, ξ = {length:.1f}"
+        ax.plot(r, _decay(r, amplitude, length, offset), color="C1", linestyle="--", label=label)
         ax.axvline(length, color="C1", linewidth=0.8, linestyle=":")
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set(xlabel="distance (units of length)", ylabel="correlation of propensity")
@@ -811,8 +826,8 @@ def two_clusters(configuration):
     Returns
     -------
     (N,) array of int
-        1 in the cluster with the larger mean propensity, 0 in the other; by Ward's agglomerative clustering of standardised
-        positions and propensity. Periodic images are ignored.
+        1 in the cluster with the larger mean propensity, 0 in the other; by Ward's agglomerative clustering of
+        standardised positions and propensity. Periodic images are ignored.
 
     Raises
     ------
