@@ -14,6 +14,7 @@ import io
 import json
 import os
 import pickle
+import pickletools
 import re
 import zipfile
 import zlib
@@ -488,8 +489,11 @@ class _Unpickler(pickle.Unpickler):
 def _unpickled(path):
     "What a pickle of arrays holds."
     try:
-        with open(path, "rb") as file:
-            data = _plain(_Unpickler(file).load())
+        program = Path(path).read_bytes()
+        for instruction, argument, _ in pickletools.genops(program):  # lengths are checked here, and places in the memo
+            if "PUT" in instruction.name and argument > len(program):
+                raise ValueError(f"refused: place {argument} of the memo in a file of {len(program)} bytes")
+        data = _plain(_Unpickler(io.BytesIO(program)).load())
     except Exception as error:  # a damaged pickle can fail in any way
         refusal = isinstance(error, ValueError) and str(error).startswith("refused")
         raise ValueError(str(error) if refusal else f"the pickle cannot be read: {error or type(error).__name__}") from None
@@ -557,8 +561,8 @@ def _at_indices(time, indices):
 
 def _one_a_time(key, values, n_times):
     "The values as an array with one entry for each time."
-    if not hasattr(values, "__len__") or len(values) != n_times:
-        raise ValueError(f"{key} must have {n_times} entries, one a time")
+    if not hasattr(values, "__len__") or len(values) != n_times or len({np.shape(value) for value in values}) > 1:
+        raise ValueError(f"{key} must have {n_times} entries of one shape, one a time")
     return np.asarray(values)
 
 
