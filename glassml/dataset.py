@@ -17,7 +17,6 @@ import pickle
 import pickletools
 import re
 import zipfile
-import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -82,7 +81,7 @@ def _recognise_archive(path):
     try:
         with zipfile.ZipFile(path) as archive:
             keys = {name.removesuffix(".npy") for name in archive.namelist()}
-    except (zipfile.BadZipFile, OSError) as error:
+    except Exception as error:  # a damaged archive can fail in any way
         raise ValueError(f"{path}: the archive cannot be read: {error}") from None
     for name, needed in ARCHIVES.items():
         if needed <= keys:
@@ -101,8 +100,8 @@ def _recognise_text(path, head):
     try:
         float(words[0])
     except (ValueError, IndexError):
-        raise ValueError(f"{path}, line 1: expected 'N L', a number of particles or 'ITEM:', got {' '.join(words)[:60]!r}; "
-                         "not a format that is known") from None
+        raise ValueError(f"{path}, line 1: not a format that is known; expected 'N L', a number of particles or "
+                         f"'ITEM:', got {' '.join(words)[:60]!r}") from None
     return "extended XYZ" if len(words) == 1 else "study xy"
 
 
@@ -120,7 +119,8 @@ def iter_configurations(paths, density=None):
     Parameters
     ----------
     paths : path or sequence of paths
-        Files and folders. A folder stands for the files in it, in natural order; hidden files and folders within are left out.
+        Files and folders. A folder stands for the files in it, in natural order; hidden files and folders within are
+        left out.
     density : float, optional
         Number density, in inverse units of length^d, for files that have no box.
 
@@ -134,7 +134,8 @@ def iter_configurations(paths, density=None):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a file is damaged or of an unknown format; the message names it. Formats are checked before the first file is read.
+        If a file is damaged or of an unknown format; the message names it. All formats are recognised before the first
+        file is read.
     """
     for path, name in [(path, recognise(path)) for path in _files(paths)]:
         found = READERS[name](path, density)
@@ -185,6 +186,16 @@ def _naming(path):
         raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
 
 
+@contextmanager
+def _reading(where):
+    "Name the file or frame in which another library failed, in whatever way."
+    try:
+        yield
+    except Exception as error:
+        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise ValueError(said if said.startswith(where) else f"{where}: {said}") from None
+
+
 def _box(box, n, dimension, density):
     "The box of the file, or the one that follows from the density."
     if density is not None and not 0 < density < np.inf:
@@ -216,14 +227,14 @@ def _refuse_duplicates(positions, where):
     again = np.flatnonzero(first[inverse.ravel()] != np.arange(len(positions)))
     if again.size:
         i = int(again[0])
-        raise ValueError(f"{where(i)}: same position as {where(int(first[inverse.ravel()[i]]))}: {positions[i].tolist()}")
+        other = int(first[inverse.ravel()[i]])
+        raise ValueError(f"{where(i)}: same position as {where(other)}: {positions[i].tolist()}")
 
 
 def _extra(name, values):
     "What has no field of its own; numpy's scalars become Python's."
-    plain = {key: value.item() if isinstance(value, (np.ndarray, np.generic)) and value.ndim == 0 and value.dtype.kind in "biufU"
-             else value for key, value in values.items()}
-    return {"format": name} | plain
+    single = lambda v: isinstance(v, (np.ndarray, np.generic)) and v.ndim == 0 and v.dtype.kind in "biufU"
+    return {"format": name} | {key: v.item() if single(v) else v for key, v in values.items()}
 
 # %% ../nbs/02_dataset.ipynb #parse-row
 def _numbers(text, where):
@@ -237,7 +248,8 @@ def _numbers(text, where):
         if not word.isascii() or "_" in word:  # Python reads 1_000, other programs do not
             raise ValueError(f"{where}: {word[:40]!r} is not a number")
     if not np.isfinite(values).all():
-        raise ValueError(f"{where}: every number must be finite, got {text.split()[int(np.argmin(np.isfinite(values)))]}")
+        first = text.split()[int(np.argmin(np.isfinite(values)))]
+        raise ValueError(f"{where}: every number must be finite, got {first}")
     return values
 
 # %% ../nbs/02_dataset.ipynb #parse-header
@@ -318,7 +330,7 @@ def _load(path, *needed):
     try:
         with np.load(path, allow_pickle=False) as archive:
             data = {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, MemoryError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
+    except Exception as error:  # a damaged archive can fail in any way
         raise ValueError(f"{path}: the archive cannot be read: {error}") from None
     _need(data, *needed)
     for key, value in data.items():
@@ -341,8 +353,8 @@ def _displacements(initial, ends, box):
         return vectors, False
     vectors = minimum_image(vectors, box)
     if (np.abs(vectors) > box / 4).any():
-        raise ValueError("positions look wrapped into the box, and some particle is more than a quarter of it away from its start: "
-                         "whether it went round cannot be told; they must be unwrapped")
+        raise ValueError("positions look wrapped into the box, and some particle is more than a quarter of it away "
+                         "from its start: whether it went round cannot be told; they must be unwrapped")
     return vectors, True
 
 # %% ../nbs/02_dataset.ipynb #read-isoconfigurational
@@ -365,7 +377,8 @@ def read_isoconfigurational(path, density=None):
     Raises
     ------
     ValueError
-        If the box is missing and no density was given, positions are wrapped and cannot be unwrapped, or shapes do not fit.
+        If the box is missing and no density was given, positions are wrapped and cannot be unwrapped, or shapes do not
+        fit.
     """
     with _naming(path):
         data = _load(path, "types", "initial_positions", "positions")
@@ -393,8 +406,8 @@ def read_model(path, density=None):
     Parameters
     ----------
     path : path
-        Archive with `types` (N,), `initial_positions` (N, d), and perhaps `box`, `initial_positions_inherent`, `md_prop` (T, N),
-        `bb_prop` (T, N) and others.
+        Archive with `types` (N,), `initial_positions` (N, d), and perhaps `box`, `initial_positions_inherent`,
+        `md_prop` (T, N), `bb_prop` (T, N) and others.
     density : float, optional
         Number density, in inverse units of length^d; needed where the file has no box.
 
@@ -437,8 +450,8 @@ class _Type:
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state):
-        order, parts = state[1], state[2:5]
-        if order not in ("<", ">", "=", "|") or any(part is not None for part in parts) or state[8:] not in ((), (None,)):
+        order, parts = state[1], (*state[2:5], *state[8:])
+        if order not in ("<", ">", "=", "|") or any(part is not None for part in parts):
             raise ValueError("refused: an array of a compound type")
         self.dtype = self.dtype.newbyteorder(order)
 
@@ -482,7 +495,7 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         full = f"{module}.{name}".replace("numpy._core.", "numpy.core.", 1)  # numpy 2 has moved its core
         if full not in self.names:
-            raise ValueError(f"refused: the pickle names {module}.{name}; only numpy arrays and plain containers are read")
+            raise ValueError(f"refused: the pickle names {module}.{name}; only numpy arrays and containers are read")
         return self.names[full]
 
 # %% ../nbs/02_dataset.ipynb #unpickle
@@ -495,8 +508,8 @@ def _unpickled(path):
                 raise ValueError(f"refused: place {argument} of the memo in a file of {len(program)} bytes")
         data = _plain(_Unpickler(io.BytesIO(program)).load())
     except Exception as error:  # a damaged pickle can fail in any way
-        refusal = isinstance(error, ValueError) and str(error).startswith("refused")
-        raise ValueError(str(error) if refusal else f"the pickle cannot be read: {error or type(error).__name__}") from None
+        said = str(error) or type(error).__name__
+        raise ValueError(said if said.startswith("refused") else f"the pickle cannot be read: {said}") from None
     if not isinstance(data, dict):
         raise ValueError(f"the pickle must hold a dictionary, got {type(data).__name__}")
     return data
@@ -521,8 +534,9 @@ def read_pickle(path, density=None):
     Parameters
     ----------
     path : path
-        Pickle of a dictionary with `positions` (N, d), `types`, `box`, `time`, `time_indices` and perhaps `targets` (a list of
-        (N,) arrays, a time each), `trajectory_target_positions` (a list of lists of (N, d) arrays: times, runs) and others.
+        Pickle of a dictionary with `positions` (N, d), `types`, `box`, `time`, `time_indices` and perhaps `targets` (a
+        list of (N,) arrays, a time each), `trajectory_target_positions` (a list of lists of (N, d) arrays: times, runs)
+        and others.
     density : float, optional
         Number density; needed where there is no box.
 
@@ -572,8 +586,8 @@ def _dynamics(data, initial, box, times, order):
     if "trajectory_target_positions" in data:
         ends = finite_array("trajectory_target_positions", data["trajectory_target_positions"], 4)
         if ends.shape[2:] != initial.shape or not 0 < len(ends) <= len(times):
-            raise ValueError(f"trajectory_target_positions must have shape (T, R, {n}, {initial.shape[1]}) with T <= {len(times)}, "
-                             f"got {ends.shape}")
+            raise ValueError(f"trajectory_target_positions must have shape (T, R, {n}, {initial.shape[1]}) with "
+                             f"T <= {len(times)}, got {ends.shape}")
         if len(ends) == len(times):
             vectors, wrapped = _displacements(initial, ends[order], box)
             known |= dict(displacements=vectors, runs=np.linalg.norm(vectors[-1], axis=-1))
@@ -595,7 +609,7 @@ def read_extended_xyz(path, density=None):
     Parameters
     ----------
     path : path
-        For each frame the number of particles, a comment line with `Lattice="..." Properties=...`, and a row a particle.
+        For each frame the number of particles, a comment line with `Lattice="..." Properties=...`, a row a particle.
     density : float, optional
         Number density; needed where there is no lattice.
 
@@ -653,6 +667,7 @@ def read_lammps_dump(path, density=None):
     for where, block in _blocks(path, _dump_blocks):
         with _reading(where):
             atoms = lammps.read_lammps_dump_text(io.StringIO(block), index=0, order=False, units="ASE")
+            atoms.info |= {key.lower(): value for key, value in re.findall(r"ITEM: (TIME|UNITS)\n(.*)", block)}
             found = _from_atoms(atoms, "LAMMPS dump", where, density)
         yield found
 
@@ -665,25 +680,16 @@ def _ase(module):
         raise ImportError("extended XYZ files and LAMMPS dumps are read by ASE: pip install 'glassml[ase]'") from None
 
 
-@contextmanager
-def _reading(where):
-    "Name the frame in which another library failed, in whatever way."
-    try:
-        yield
-    except Exception as error:
-        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-        raise ValueError(said if said.startswith(where) else f"{where}: {said}") from None
-
-
 def _blocks(path, split):
     "The text of each frame and how to call it."
     number = 0
     try:
         with open(path, encoding="utf-8-sig") as file:
-            for number, block in enumerate(split(file)):
+            for block in split(file):
                 yield f"{path}, frame {number}", block
+                number += 1
     except ValueError as error:  # of a line that should begin a frame, or of a byte that is no text
-        raise ValueError(f"{path}, after frame {number}: {error}") from None
+        raise ValueError(f"{path}, frame {number}: {error}") from None
 
 
 def _xyz_blocks(file):
@@ -729,6 +735,7 @@ def _from_atoms(atoms, name, where, density):
     species, names = _numbered(labels)
     extra |= {} if names is None else {"species names": names}
     extra |= {} if atoms.pbc.all() else {"pbc": atoms.pbc.tolist()}
+    extra |= {"origin": atoms.get_celldisp().ravel()} if atoms.get_celldisp().any() else {}
     flat = len(positions) > 1 and np.ptp(positions[:, 2]) == 0
     d, n = 2 if flat else 3, len(positions)
     if flat and positions[0, 2]:
@@ -762,9 +769,11 @@ def write_configurations(path, configurations, dtype=float):
     path : path
         The file; one that is there is replaced.
     configurations : Configuration or iterable of Configuration
-        Of any size; taken one at a time. What is in `extra` must be arrays, text, numbers, or lists and dictionaries of these two.
+        Of any size; taken one at a time. What is in `extra` must be arrays, text, numbers, or lists and dictionaries of
+        text and numbers.
     dtype : type
-        Floating-point numbers of more digits are rounded to this type, except boxes and times. The default loses nothing.
+        Floating-point numbers of more digits are rounded to this type, except boxes and times. The default loses
+        nothing.
 
     Raises
     ------
@@ -815,8 +824,8 @@ def _checked_json(key, value):
             return value
     except (TypeError, ValueError):
         pass
-    raise ValueError(f"extra[{key!r}] cannot be written: expected an array, text, numbers, or lists and dictionaries of these two, "
-                     f"got {type(value).__name__}")
+    raise ValueError(f"extra[{key!r}] cannot be written: expected an array, text, a number, or lists and dictionaries "
+                     f"of text and numbers, got {type(value).__name__}")
 
 
 def _put(archive, name, array):
@@ -849,9 +858,10 @@ def read_glassml(path, density=None):
     Raises
     ------
     ValueError
-        If a checksum is wrong, something is missing, or the file is of a later version; the message names file and array.
+        If a checksum is wrong, something is missing, or the file is of a later version; the message names file and
+        array.
     """
-    with _naming(path), _archive(path) as archive:
+    with _reading(str(path)), zipfile.ZipFile(path) as archive:
         text = str(_get(archive, "glassml"))
         if str(_get(archive, "sha256")) != hashlib.sha256(text.encode()).hexdigest():
             raise ValueError(f"{path}: glassml is damaged, its checksum is wrong")
@@ -860,20 +870,15 @@ def read_glassml(path, density=None):
             raise ValueError(f"{path}: version {header['version']} of the format; this package reads version {VERSION}")
         for number, entry in enumerate(header["configurations"]):
             arrays = {key: _get(archive, f"{number}/{key}", expected) for key, expected in entry["sha256"].items()}
-            part = lambda kind: {key.removeprefix(kind): arrays.pop(key) for key in list(arrays) if key.startswith(kind)}
-            found = Configuration(series=part("series/"), extra=part("extra/") | entry["extra"], name=entry["name"], **arrays)
+            series, extra = (_split_off(kind, arrays) for kind in ("series/", "extra/"))
+            found = Configuration(series=series, extra=extra | entry["extra"], name=entry["name"], **arrays)
             _check_density(found, density)
             yield found
 
 # %% ../nbs/02_dataset.ipynb #read-parts
-@contextmanager
-def _archive(path):
-    "An open archive; what is wrong with it is said with its name."
-    try:
-        with zipfile.ZipFile(path) as archive:
-            yield archive
-    except (OSError, EOFError, MemoryError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path}: the archive cannot be read: {error}") from None
+def _split_off(kind, arrays):
+    "Take the arrays whose names begin so out of the others."
+    return {key.removeprefix(kind): arrays.pop(key) for key in list(arrays) if key.startswith(kind)}
 
 
 def _get(archive, name, expected=None):
@@ -885,7 +890,7 @@ def _get(archive, name, expected=None):
 
 # %% ../nbs/02_dataset.ipynb #read-stacked
 def _read_stacked(path, density=None):
-    "Configurations of one liquid: `positions` (C, N, d), `species` (C, N), `box` (d,), `runs` (C, R, N), perhaps `inherent`."
+    "Configurations of one liquid: `positions` (C, N, d), `species` (C, N), `box` (d,), `runs` (C, R, N), `inherent`."
     with _naming(path):
         data, dimensions = _load(path), dict(positions=3, species=2, runs=3, inherent=3)
         data |= {key: finite_array(key, data[key], ndim) for key, ndim in dimensions.items() if key in data}
@@ -1053,9 +1058,9 @@ def make_dataset(configurations, species=1, threshold=1e-4, inherent=False, unit
     Raises
     ------
     ValueError
-        If something is not a configuration, a propensity is missing, or an inherent structure where one was asked for, some
-        bring descriptors and others do not, the species does not occur, boxes or numbers of descriptors differ, or species where
-        descriptors are computed.
+        If something is not a configuration, a propensity is missing, or an inherent structure where one was asked for,
+        some bring descriptors and others do not, the species does not occur, boxes or numbers of descriptors differ, or
+        species where descriptors are computed.
     """
     single = isinstance(configurations, (Configuration, str, os.PathLike))
     configurations = [configurations] if single else list(configurations)

@@ -25,7 +25,7 @@ def test_runs_in_three_dimensions_become_a_study(tmp_path):
     softness = 0.1 + 0.1 * rng.random((1, 216, 1))
     np.savez(tmp_path / "runs.npz", types=rng.permutation(np.arange(216) % 5 // 4), initial_positions=sites,
              positions=sites + softness * rng.normal(size=(8, 216, 3)))
-    code, out, err = glassml("study", "runs.npz", "--density", 1.0, "--species", 0, "--unit", 1.0, "--epochs", 30, "--out", "here",
+    code, out, err = glassml("study", "runs.npz", "--density", 1.0, "--species", 1, "--unit", 1.0, "--epochs", 30, "--out", "here",
                              "--json", cwd=tmp_path)
     assert code == 0, err
     found = json.loads(out)
