@@ -349,7 +349,7 @@ def _displacements(initial, ends, box):
     "Displacement vectors, and whether the ends had been folded into the box."
     vectors = ends - initial
     extent = np.ptp(ends.reshape(-1, ends.shape[-1]), axis=0)
-    if (np.abs(vectors) <= box / 2).all() or (extent > box * (1 + 1e-6)).any():
+    if (np.abs(vectors) <= box / 2).all() or (extent > 1.01 * box).any():  # a box from a density is not exact
         return vectors, False
     vectors = minimum_image(vectors, box)
     if (np.abs(vectors) > box / 4).any():
