@@ -24,9 +24,9 @@ setup(
     url=project["git_url"],
     keywords=project["keywords"],
     packages=["glassml"],
-    package_data={"glassml": ["data/*", "*.mplstyle"]},
+    package_data={"glassml": ["data/*.npz", "data/*/*.npz", "recipes/*.toml", "*.mplstyle"]},
     python_requires=">=" + project["min_python"],
     install_requires=listed("requirements"),
-    extras_require={"md": listed("md_requirements"), "dev": listed("dev_requirements")},
+    extras_require={extra: listed(f"{extra}_requirements") for extra in ("md", "ase", "dev")},
     entry_points={"console_scripts": listed("console_scripts"), "nbdev": ["glassml=glassml._modidx:d"]},
 )
