@@ -664,10 +664,11 @@ def read_lammps_dump(path, density=None):
         If a frame cannot be read; the message names file and frame.
     """
     lammps = _ase("lammpsrun")
-    for where, block in _blocks(path, _dump_blocks):
+    for where, (block, elements) in _blocks(path, _dump_blocks):
         with _reading(where):
             atoms = lammps.read_lammps_dump_text(io.StringIO(block), index=0, order=False, units="ASE")
             atoms.info |= {key.lower(): value for key, value in re.findall(r"ITEM: (TIME|UNITS)\n(.*)", block)}
+            atoms.info |= {"species names": elements} if elements else {}
             found = _from_atoms(atoms, "LAMMPS dump", where, density)
         yield found
 
@@ -688,7 +689,7 @@ def _blocks(path, split):
             for block in split(file):
                 yield f"{path}, frame {number}", block
                 number += 1
-    except ValueError as error:  # of a line that should begin a frame, or of a byte that is no text
+    except (ValueError, IndexError) as error:  # of a line that should begin a frame, or of a byte that is no text
         raise ValueError(f"{path}, frame {number}: {error}") from None
 
 
@@ -703,8 +704,15 @@ def _xyz_blocks(file):
             yield "".join([head, *lines])
 
 
+def _numbered_column(rows, k):
+    "The rows with the names in one column replaced by numbers, and the names in this order."
+    table = [row.split() for row in rows]
+    names = sorted({row[k] for row in table})
+    return [" ".join([*row[:k], str(names.index(row[k]) + 1), *row[k + 1:]]) + "\n" for row in table], names
+
+
 def _dump_blocks(file):
-    "Text of one frame after another, with columns that ASE keeps as they are."
+    "Text of one frame after another, with columns that ASE keeps as they are, and the names of the elements."
     header = []
     for line in file:
         header.append(line)
@@ -713,13 +721,17 @@ def _dump_blocks(file):
             rows = list(islice(file, n))
             if len(rows) != n or not all(row.strip() for row in rows):
                 raise ValueError(f"{n} particles are announced, but {len(rows)} rows follow")
-            columns = line.split()[2:]
+            columns, elements = line.split()[2:], []
+            if "element" in columns:
+                rows, elements = _numbered_column(rows, columns.index("element"))
+                if "type" not in columns:
+                    columns[columns.index("element")] = "type"
             x = next((name for name in ("x", "xs", "xu", "xsu") if name in columns), "x")
             places = [x, x.replace("x", "y"), x.replace("x", "z")]
-            names = [name if name in ("type", "element", *places) else f"v_{name}" for name in columns]
+            names = [name if name in ("type", *places) else f"v_{name}" for name in columns]
             if places[2] not in names:  # a two-dimensional dump
                 names, rows = [*names, places[2]], [f"{row.rstrip()} 0\n" for row in rows]
-            yield "".join([*header[:-1], f"ITEM: ATOMS {' '.join(names)}\n", *rows])
+            yield "".join([*header[:-1], f"ITEM: ATOMS {' '.join(names)}\n", *rows]), elements
             header = []
     if "".join(header).strip():
         raise ValueError("the last frame is cut off")
@@ -735,11 +747,11 @@ def _from_atoms(atoms, name, where, density):
     species, names = _numbered(labels)
     extra |= {} if names is None else {"species names": names}
     extra |= {} if atoms.pbc.all() else {"pbc": atoms.pbc.tolist()}
-    extra |= {"origin": atoms.get_celldisp().ravel()} if atoms.get_celldisp().any() else {}
     flat = len(positions) > 1 and np.ptp(positions[:, 2]) == 0
     d, n = 2 if flat else 3, len(positions)
-    if flat and positions[0, 2]:
-        extra["z"] = float(positions[0, 2])
+    extra |= {"z": float(positions[0, 2])} if flat and positions[0, 2] else {}
+    origin = atoms.get_celldisp().ravel()[:d]
+    extra |= {"origin": origin} if origin.any() else {}
     cell = atoms.cell.array[:d, :d]
     if np.any(cell != np.diag(np.diag(cell))):
         raise ValueError(f"the box must be right-angled and along the axes, got {cell.tolist()}")

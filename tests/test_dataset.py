@@ -75,7 +75,7 @@ def dump_text(frames=2, columns="id type x y z ix vx q", rows=N, bounds=f"0 {BOX
         for i in reversed(range(rows)):
             x, y, z = START[i].tolist()
             known = dict(id=i + 1, type=TYPES[i] + 1, x=x, y=y, z=z, xs=x / BOX, ys=y / BOX, zs=z / BOX, xu=x, yu=y,
-                         zu=z, ix=-1, vx=i / 3, q=0.1, element=("Ni", "P")[TYPES[i]])
+                         zu=z, ix=-1, vx=i / 3, q=0.1, element="AB"[TYPES[i]])
             text += " ".join(str(known[name]) for name in columns.split()) + "\n"
     return text
 
@@ -269,7 +269,7 @@ def test_extended_xyz_that_ase_writes(tmp_path):
 
 @needs_ase
 @pytest.mark.parametrize("columns", ["id type x y z ix vx q", "type x y z", "id type xs ys zs", "id type xu yu zu",
-                                     "id element x y z", "id type x y z xu yu zu"])
+                                     "id element x y z", "id type element x y z", "id type x y z xu yu zu"])
 def test_lammps_dumps_keep_every_column(columns, tmp_path):
     path, _ = write(tmp_path, "LAMMPS dump", text=dump_text(columns=columns))
     first, second = read_configurations(path)
@@ -277,6 +277,9 @@ def test_lammps_dumps_keep_every_column(columns, tmp_path):
     np.testing.assert_allclose(first.positions, START[order], rtol=1e-15)
     assert first.species.tolist() == (TYPES + 1)[order].tolist()
     assert (first.extra["timestep"], second.extra["timestep"]) == (0, 100)
+    if "element" in columns:
+        assert first.extra["species names"] == ["A", "B"]
+        assert "type" not in columns or first.extra["element"].tolist() == first.species.tolist()
     if "vx" in columns:
         np.testing.assert_array_equal(first.extra["vx"], np.arange(N) / 3)
         assert first.extra["ix"].tolist() == [-1] * N and first.extra["q"].tolist() == [0.1] * N
@@ -487,6 +490,7 @@ TEXTS = [
     ("LAMMPS dump", dump_text().replace(str(float(START[2, 1])), "nan"), "frame 0: positions must be finite"),
     ("LAMMPS dump", dump_text(columns="id type y z"), "frame 0"),
     ("LAMMPS dump", dump_text(columns="id x y z"), "frame 0"),
+    ("LAMMPS dump", dump_text(columns="x y z element").replace(" A\n", "\n", 1), "frame 0: list index"),
     ("LAMMPS dump", dump_text() + "ITEM: TIMESTEP\n7\n", "frame 2: the last frame is cut off"),
     ("LAMMPS dump", "ITEM: TIMESTEP\n7\nITEM: ATOMS id type x y z\n1 1 1 1 1\n", "ITEM: NUMBER OF ATOMS"),
 ]
