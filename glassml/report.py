@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from sklearn.model_selection import LeaveOneGroupOut, ShuffleSplit
 from tqdm.auto import tqdm
 
 from . import __version__
-from .dataset import make_dataset, read_configurations, recognise
+from .dataset import convert, make_dataset, read_configurations
 from .descriptors import SMALL, Configuration
 from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_PENALTIES, BayesRidge, MAPDebias,
                             MAPLasso, MAPRidge, evidence, plot_evidence, plot_posterior_covariance, plot_risk,
@@ -30,6 +31,7 @@ from .mlp_capacity import (ARCHITECTURES, first_layer_importance, plot_importanc
                                   sample_scores, train, treatment_scores)
 from .propensity import noise_ceiling, plot_propensity_map, two_clusters
 from .relevance import (contribution, largest, overlap_table, plot_boxed_weights, plot_weight_sizes, plot_weights)
+from .simulation import read_recipe, simulate
 from .validation import evaluate, pearson
 
 # %% ../nbs/A2_report.ipynb #names
@@ -405,6 +407,26 @@ def _parser():
     command.add_argument("--epochs", type=int, default=10_000, help="longest training of a network (default 10000)")
     command.add_argument("--json", action="store_true", help="print results.json instead of the table")
     command.set_defaults(run=_study_command)
+
+    command = commands.add_parser(
+        "simulate", help="make a data set from a recipe",
+        description="Equilibrate configurations and make runs from each of them, by molecular dynamics (pip install "
+                    "'glassml[md]'). Interrupt it at will: started again, it goes on where it was.",
+        epilog="example: glassml simulate lancon-2d --out glass")
+    command.add_argument("recipe", metavar="RECIPE", help="a TOML file, or lancon-2d, ka-2d, ka-3d or quick")
+    command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for finished configurations")
+    command.add_argument("--work", type=Path, metavar="DIR", help="folder for unfinished work (default DIR/work)")
+    command.add_argument("--jobs", type=int, default=1, help="processes, -1 for all cores (default 1)")
+    command.set_defaults(run=_simulate_command)
+
+    command = commands.add_parser(
+        "convert", help="write configurations in glassml's own format",
+        description="Read files or folders in any readable format and write what is in them to one archive. Nothing is lost.",
+        epilog="example: glassml convert T0.44/train T0.44.npz --density 1.2")
+    command.add_argument("file", nargs="+", metavar="IN", help="files or folders")
+    command.add_argument("output", metavar="OUT", help="the archive to write, .npz")
+    command.add_argument("--density", type=float, help="number density, for files that have no box")
+    command.set_defaults(run=_convert_command)
     return parser
 
 # %% ../nbs/A2_report.ipynb #study-command
@@ -419,15 +441,32 @@ def _study_command(options):
     place = next(folder for folder in (options.out, *options.out.absolute().parents) if folder.exists())
     if not os.access(place, os.W_OK):  # said before the work, not after
         raise ValueError(f"--out {options.out} cannot be written")
-    configurations = []
-    for path in options.file:
-        configurations += read_configurations(path, options.density)
-        print(f"{path}: {recognise(path)}", file=sys.stderr)
+    configurations = read_configurations(options.file, options.density)
+    for name, count in Counter(c.extra.get("format", "glassml npz") for c in configurations).items():
+        print(f"{count} configuration{'s' * (count > 1)}: {name}", file=sys.stderr)
     done = study(configurations, options.species, options.seed, options.epochs, options.unit,
                  progress=True)
     found = save_study(done, options.out, glassml=__version__, files=[Path(f).name for f in options.file],
                        species=options.species, seed=options.seed, max_epochs=options.epochs, unit=options.unit)
     print(json.dumps(found, indent=2) if options.json else f"{result_table(found)}\n\nwritten to {options.out}")
+
+
+def _simulate_command(options):
+    "`glassml simulate`."
+    if options.jobs < 1 and options.jobs != -1:
+        raise ValueError(f"--jobs must be positive, or -1 for all cores, got {options.jobs}")
+    refused = simulate(read_recipe(options.recipe), options.out, options.work, options.jobs)
+    print(f"{len(list(options.out.glob('*.npz')))} configurations in {options.out}")
+    if refused:
+        raise ValueError("\n".join([f"configuration {c}: {reason}" for c, reason in sorted(refused.items())]
+                                   + ["a longer last stage of cooling may help"]))
+
+
+def _convert_command(options):
+    "`glassml convert`."
+    for done in convert(options.file, options.output, options.density):
+        print(f"{done.path}: {done.format}, configurations: {done.configurations}, particles: {done.particles}")
+    print(f"written to {options.output}")
 
 # %% ../nbs/A2_report.ipynb #main
 def main(arguments=None):
@@ -446,7 +485,7 @@ def main(arguments=None):
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         print(f"glassml: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

