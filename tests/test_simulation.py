@@ -84,16 +84,15 @@ def test_sweep_conserves_composition_and_tracks_energy():
 
 
 def test_sweep_never_exchanges_extreme_species():
-    recipe = replace(WARM, counts=(50, 0, 50))
-    positions, species = liquid(recipe)
-    kinds = species - 1
+    recipe, kinds = WARM, np.repeat([0, 2], 50)
+    positions, _ = liquid(recipe)
     assert swap_sweep(kinds, neighbour_list(positions, recipe.box, recipe.reach), interaction_of(recipe), 1e9, 5000, 0) == 0
-    assert (kinds == species - 1).all()
+    assert kinds.tolist() == 50 * [0] + 50 * [2]
 
 
 def test_two_states_are_visited_as_boltzmann_says():
     "One particle of species 2 among 1s, two places: the ratio of visits is exp(-difference / T)."
-    recipe = replace(LIQUID, counts=(2, 1, 0), density=3 / 36)
+    recipe = replace(LIQUID, counts=(2, 1, 1), density=4 / 36)
     positions = np.array([[1.0, 1.0], [1.75, 1.0], [3.0, 1.3]])
     states = [np.array(s) for s in ([2, 1, 1], [1, 2, 1], [1, 1, 2])]
     weights = np.exp([-3 * energy_per_particle(recipe, positions, s) / 0.4 for s in states])
@@ -198,6 +197,28 @@ def test_a_chain_that_drifts_gets_no_runs(tmp_path, made_up, monkeypatch):
     assert [f.name for f in tmp_path.glob("*.npz")] == ["01.npz"] and len(made) == 2 + 4
 
 
+def test_what_is_finished_needs_no_working_files(tmp_path, made_up):
+    made, _ = made_up
+    simulate(WARM, tmp_path / "set", tmp_path / "work", progress=False)
+    shutil.rmtree(tmp_path / "work")
+    simulate(replace(WARM, n_runs=2), tmp_path / "set", tmp_path / "work", progress=False)  # fewer runs take nothing away
+    assert len(made) == 2 + 2 * 4
+    assert [len(c.runs) for c in read_configurations(tmp_path / "set")] == [4, 4]
+    with pytest.raises(ValueError, match="00.npz was made with seed|01.npz was made with seed"):
+        simulate(replace(WARM, seed=1), tmp_path / "set", tmp_path / "other", progress=False)
+
+
+@pytest.mark.parametrize("changed, said", [
+    (dict(counts=(50, 0, 50)), "counts must be whole and at least 1"), (dict(n_runs=2.5), "n_runs must be whole"),
+    (dict(times=()), "must not be empty"), (dict(cooling=()), "must not be empty"), (dict(bond=8.0), "half the box"),
+    (dict(times=(0.001, 1)), "multiples of the timestep 0.01, got 0.001"), (dict(swap_every=0.004), "multiples of the timestep"),
+    (dict(cooling=((np.nan, 100),)), "must be finite"), (dict(tail="soft"), "tail one of smooth"),
+    (dict(density=-1.0), "density must be positive"), (dict(epsilon=((1.0,),)), "epsilon must be a symmetric positive table")])
+def test_a_recipe_that_cannot_be_is_refused(changed, said):
+    with pytest.raises(ValueError, match=said):
+        replace(WARM, **changed)
+
+
 def test_finished_files_are_the_same_twice(tmp_path, made_up):
     for name in ("a/set", "b/set"):
         simulate(WARM, tmp_path / name, progress=False)
@@ -272,22 +293,27 @@ class TestWithEngine:
         assert not np.array_equal(first["positions"], other["positions"])
 
     def test_a_chain_goes_on_from_its_checkpoint(self, tmp_path, monkeypatch):
+        recipe = replace(WARM, cooling=((1.0, 60),))  # hot, so that many particles cross the edge of the box
         path, swept = tmp_path / "chain.npz", []
         sweep = simulation._exchange
 
         def killed(*arguments, **keywords):
             swept.append(1)
-            if len(swept) == 50:
+            if len(swept) == 90:
                 raise KeyboardInterrupt
             return sweep(*arguments, **keywords)
 
         monkeypatch.setattr(simulation, "_exchange", killed)
+        furthest = []
+        monkeypatch.setattr(simulation, "self_scattering",
+                            lambda lengths, *_: furthest.append(lengths.max()) or np.zeros(len(lengths)))
         with pytest.raises(KeyboardInterrupt):
-            equilibrate(WARM, 0, path)
-        glass = equilibrate(WARM, 0, path)
-        assert 80 < len(swept) <= 80 + 4  # at most a tenth of the last stage was done again
-        assert np.bincount(glass["species"])[1:].tolist() == list(WARM.counts)
-        np.testing.assert_allclose(glass["temperatures"].mean(), 0.4, rtol=0.1)
+            equilibrate(recipe, 0, path)
+        glass = equilibrate(recipe, 0, path)
+        assert 120 < len(swept) <= 120 + 12  # at most a tenth of the last stage was done again
+        assert np.bincount(glass["species"])[1:].tolist() == list(recipe.counts)
+        np.testing.assert_allclose(glass["temperatures"].mean(), 1.0, rtol=0.1)
+        assert furthest and furthest[0] < recipe.box / 2  # crossings of the box are counted across the interruption
 
     def test_killed_at_any_moment_nothing_is_lost(self, tmp_path):
         recipe = tmp_path / "mine.toml"
@@ -313,10 +339,12 @@ class TestWithEngine:
         mpiexec = os.path.join(os.path.dirname(sys.executable), "mpiexec")
         if not shutil.which(mpiexec):
             pytest.skip("mpiexec is not installed")
-        program = """import sys
+        program = """import os, sys, time
 from dataclasses import replace
 from glassml.simulation import read_recipe, simulate
 recipe = replace(read_recipe("quick"), cooling=((0.5, 10),), times=(1, 2), n_configurations=3, n_runs=2)
+if os.environ.get("PMI_RANK") == "1":
+    time.sleep(6)  # one is done long before the other
 simulate(recipe, sys.argv[1], progress=False)"""
         subprocess.run([mpiexec, "-n", "2", sys.executable, "-c", program, str(tmp_path / "mpi")], check=True, timeout=120)
         subprocess.run([sys.executable, "-c", program, str(tmp_path / "alone")], check=True, timeout=120)
