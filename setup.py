@@ -24,7 +24,7 @@ setup(
     url=project["git_url"],
     keywords=project["keywords"],
     packages=["glassml"],
-    package_data={"glassml": ["data/*.npz", "data/*/*.npz", "recipes/*.toml", "*.mplstyle"]},
+    package_data={"glassml": ["data/*/*.npz", "recipes/*.toml", "*.mplstyle"]},
     python_requires=">=" + project["min_python"],
     install_requires=listed("requirements"),
     extras_require={extra: listed(f"{extra}_requirements") for extra in ("md", "ase", "dev")},

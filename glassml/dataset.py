@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ARCHIVES', 'VERSION', 'READERS', 'load_glass', 'recognise', 'iter_configurations', 'read_configurations', 'read_xy',
            'read_isoconfigurational', 'read_model', 'read_pickle', 'read_extended_xyz', 'read_lammps_dump',
-           'write_configurations', 'read_glassml', 'Converted', 'convert', 'plot_propensities', 'Dataset', 'varying',
-           'make_dataset']
+           'write_whole', 'write_configurations', 'read_glassml', 'Converted', 'convert', 'plot_propensities',
+           'Dataset', 'varying', 'make_dataset']
 
 # %% ../nbs/02_dataset.ipynb #imports
 import hashlib
@@ -32,16 +32,30 @@ from .descriptors import (SMALL, Configuration, finite_array, minimum_image, sym
                                  symmetry_functions)
 
 # %% ../nbs/02_dataset.ipynb #load-glass
-def load_glass():
-    """The shipped configurations: a two-dimensional ternary Lennard-Jones glass former at T = 0.30.
+def load_glass(name="glass_T0.30"):
+    """A shipped set of configurations of a two-dimensional ternary Lennard-Jones glass former.
+
+    Parameters
+    ----------
+    name : str
+        "glass_T0.30": 24 configurations of 1000 particles; "quick_T0.40": eight warm ones of 250, for tests.
 
     Returns
     -------
     list of Configuration
-        Independent equilibrium configurations of 1000 particles, with the displacement of every particle in every
-        isoconfigurational run. Made by `glassml.simulation`.
+        Independent and in equilibrium, with inherent structure, the displacement of every particle in every
+        isoconfigurational run, and three measures of propensity at six times. Made by `glassml.simulation`.
+
+    Raises
+    ------
+    ValueError
+        If there is no set of that name.
     """
-    return read_configurations(files("glassml") / "data" / "glass_T0.30.npz")
+    shipped = files("glassml") / "data"
+    names = sorted(folder.name for folder in shipped.iterdir() if folder.is_dir())
+    if name not in names:
+        raise ValueError(f"no shipped data are called {name!r}; there are {', '.join(names)}")
+    return read_configurations(shipped / name)
 
 # %% ../nbs/02_dataset.ipynb #recognise
 def recognise(path):
@@ -107,7 +121,6 @@ def _recognise_text(path, head):
 
 ARCHIVES = {
     "glassml npz": {"glassml", "sha256"},
-    "glassml npz, version 0": {"positions", "species", "box", "runs"},
     "isoconfigurational npz": {"types", "initial_positions", "positions"},
     "GlassBench model npz": {"types", "initial_positions"},
 }
@@ -772,6 +785,29 @@ def _numbered(labels):
         names, index = np.unique(np.asarray(labels).astype(str), return_inverse=True)
         return index + 1, names.tolist()
 
+# %% ../nbs/02_dataset.ipynb #write-whole
+@contextmanager
+def write_whole(path):
+    """Give the name to write a file under; it gets its own name when it is complete, or vanishes.
+
+    Parameters
+    ----------
+    path : path
+        The file; one that is there is replaced.
+
+    Yields
+    ------
+    Path
+        Name of a hidden file beside it.
+    """
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
 # %% ../nbs/02_dataset.ipynb #write-configurations
 def write_configurations(path, configurations, dtype=float):
     """Write configurations to one archive, complete or not at all.
@@ -792,22 +828,17 @@ def write_configurations(path, configurations, dtype=float):
     ValueError
         If there is no configuration, or something in `extra` cannot be written.
     """
-    path, entries = Path(path), []
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            for c in [configurations] if isinstance(configurations, Configuration) else configurations:
-                arrays, rest = _taken_apart(c, np.dtype(dtype))
-                sums = {key: _put(archive, f"{len(entries)}/{key}", array) for key, array in arrays.items()}
-                entries.append({"name": c.name, "extra": rest, "sha256": sums})
-            if not entries:
-                raise ValueError("no configuration to write")
-            text = json.dumps({"version": VERSION, "configurations": entries})
-            _put(archive, "glassml", np.array(text))
-            _put(archive, "sha256", np.array(hashlib.sha256(text.encode()).hexdigest()))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    entries = []
+    with write_whole(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for c in [configurations] if isinstance(configurations, Configuration) else configurations:
+            arrays, rest = _taken_apart(c, np.dtype(dtype))
+            sums = {key: _put(archive, f"{len(entries)}/{key}", array) for key, array in arrays.items()}
+            entries.append({"name": c.name, "extra": rest, "sha256": sums})
+        if not entries:
+            raise ValueError("no configuration to write")
+        text = json.dumps({"version": VERSION, "configurations": entries})
+        _put(archive, "glassml", np.array(text))
+        _put(archive, "sha256", np.array(hashlib.sha256(text.encode()).hexdigest()))
 
 
 VERSION = 1
@@ -900,22 +931,6 @@ def _get(archive, name, expected=None):
         raise ValueError(f"{archive.filename}: {name} is damaged, its checksum is wrong")
     return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
 
-# %% ../nbs/02_dataset.ipynb #read-stacked
-def _read_stacked(path, density=None):
-    "Configurations of one liquid: `positions` (C, N, d), `species` (C, N), `box` (d,), `runs` (C, R, N), `inherent`."
-    with _naming(path):
-        data, dimensions = _load(path), dict(positions=3, species=2, runs=3, inherent=3)
-        data |= {key: finite_array(key, data[key], ndim) for key, ndim in dimensions.items() if key in data}
-        lengths = {key: len(data[key]) for key in dimensions if key in data}
-        if len(set(lengths.values())) > 1 or 0 in lengths.values():
-            raise ValueError(f"every array must have one entry a configuration, got {lengths}")
-        stem, inherent = Path(path).stem, data.get("inherent", [None] * lengths["positions"])
-        found = [Configuration(positions, species, data["box"], runs=runs, inherent=still, name=f"{stem} #{c}",
-                               extra={"format": "glassml npz, version 0"})
-                 for c, (positions, species, runs, still)
-                 in enumerate(zip(data["positions"], data["species"], data["runs"], inherent))]
-        return [_finished(c, density, lambda i: f"{path}, {c.name}, particle {i}") for c in found]
-
 # %% ../nbs/02_dataset.ipynb #readers
 READERS = {
     "study xy": lambda path, density: read_xy(path, density=density),
@@ -925,7 +940,6 @@ READERS = {
     "extended XYZ": read_extended_xyz,
     "LAMMPS dump": read_lammps_dump,
     "glassml npz": read_glassml,
-    "glassml npz, version 0": _read_stacked,
 }
 
 # %% ../nbs/02_dataset.ipynb #convert

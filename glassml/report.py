@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['TITLES', 'LASSO_PENALTIES', 'RIDGE_PENALTIES', 'DEBIAS_PENALTIES', 'Study', 'study', 'results', 'result_table',
-           'draw_figures', 'write_whole', 'save_study', 'main']
+           'draw_figures', 'save_study', 'main']
 
 # %% ../nbs/A2_report.ipynb #imports
 import argparse
 import json
 import os
 import sys
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from sklearn.model_selection import LeaveOneGroupOut, ShuffleSplit
 from tqdm.auto import tqdm
 
 from . import __version__
-from .dataset import convert, make_dataset, read_configurations
+from .dataset import convert, make_dataset, read_configurations, write_whole
 from .descriptors import SMALL, Configuration
 from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_PENALTIES, BayesRidge, MAPDebias,
                             MAPLasso, MAPRidge, evidence, plot_evidence, plot_posterior_covariance, plot_risk,
@@ -333,28 +332,6 @@ def _draw(drawings):
     plt.close(figure)
     return figure
 
-# %% ../nbs/A2_report.ipynb #save
-def write_whole(path, write):
-    """Write a file whole or not at all.
-
-    Parameters
-    ----------
-    path : path
-        The file to write.
-    write : callable
-        Called with a temporary path of the same suffix.
-    """
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
-    try:
-        write(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
 # %% ../nbs/A2_report.ipynb #save-study
 def save_study(study, folder, **about):
     """Write figures (SVG and PNG), the two tables and `results.json`.
@@ -376,13 +353,15 @@ def save_study(study, folder, **about):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     found = about | results(study)
-    write_whole(folder / "results.json", lambda path: Path(path).write_text(json.dumps(found, indent=2) + "\n"))
+    with write_whole(folder / "results.json") as part:
+        part.write_text(json.dumps(found, indent=2) + "\n")
     for name, figure in draw_figures(study).items():
-        with plt.style.context("glassml.style"):
-            write_whole(folder / f"{name}.svg", lambda path: figure.savefig(path, metadata={"Date": None}))
-            write_whole(folder / f"{name}.png", lambda path: figure.savefig(path, metadata={"Software": None}))
+        for kind, metadata in ("svg", {"Date": None}), ("png", {"Software": None}):
+            with plt.style.context("glassml.style"), write_whole(folder / f"{name}.{kind}") as part:
+                figure.savefig(part, format=kind, metadata=metadata)
     for name, selections in study.selections.items():
-        write_whole(folder / f"table_overlap_{name}.md", lambda path: Path(path).write_text(overlap_table(selections) + "\n"))
+        with write_whole(folder / f"table_overlap_{name}.md") as part:
+            part.write_text(overlap_table(selections) + "\n")
     return found
 
 # %% ../nbs/A2_report.ipynb #parser
@@ -456,9 +435,10 @@ def _simulate_command(options):
     if options.jobs < 1 and options.jobs != -1:
         raise ValueError(f"--jobs must be positive, or -1 for all cores, got {options.jobs}")
     refused = simulate(read_recipe(options.recipe), options.out, options.work, options.jobs)
-    print(f"{len(list(options.out.glob('*.npz')))} configurations in {options.out}")
-    for c, reason in sorted(refused.items()):
+    reasons = {c: reason for c, reason in refused.items() if reason}
+    for c, reason in reasons.items():
         print(f"configuration {c} was refused, {reason}", file=sys.stderr)
+    print(f"{len(refused) - len(reasons)} of {len(refused)} configurations accepted, in {options.out}")
 
 
 def _convert_command(options):

@@ -6,7 +6,7 @@
 __all__ = ['TAILS', 'SKIN', 'Recipe', 'read_recipe', 'lennard_jones', 'polynomial_tail', 'pair_energy', 'interaction_of',
            'plot_pair_energies', 'neighbour_list', 'local_energy', 'swap_sweep', 'energy_per_particle', 'plot_visits',
            'lammps_class', 'lammps_engine', 'start_engine', 'thermostat', 'equilibrate', 'ageing', 'is_equilibrated',
-           'isoconfigurational_run', 'save_whole', 'resume', 'observed', 'simulate', 'plot_segments']
+           'isoconfigurational_run', 'save_arrays', 'resume', 'observed', 'simulate', 'plot_segments']
 
 # %% ../nbs/A0_simulation.ipynb #imports
 import atexit
@@ -30,7 +30,7 @@ from numba import njit
 from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
-from .dataset import read_configurations, write_configurations
+from .dataset import read_configurations, write_configurations, write_whole
 from .descriptors import Configuration, minimum_image
 from .propensity import broken_bonds, self_scattering, unwrap
 
@@ -704,7 +704,7 @@ def equilibrate(recipe, configuration, checkpoint=None):
         if done == first or temperature != schedule[done - 1]:
             thermostat(engine, recipe, temperature)
         if checkpoint is not None and done > first and done % (last // 10) == 0:
-            save_whole(checkpoint, **_saved_chain(engine, recipe, rng, record))
+            save_arrays(checkpoint, **_saved_chain(engine, recipe, rng, record))
         if done in edges[len(record["frames"]):]:
             record["frames"].append(_unwrapped_positions(engine, recipe))
         engine.command(f"run {round(recipe.swap_every / recipe.timestep)}")
@@ -801,7 +801,7 @@ def isoconfigurational_run(recipe, positions, species, seed):
     return np.array(frames, dtype=np.float32)
 
 # %% ../nbs/A0_simulation.ipynb #save-whole
-def save_whole(path, **arrays):
+def save_arrays(path, **arrays):
     """Write arrays to an npz file that appears only when it is complete.
 
     Parameters
@@ -811,13 +811,8 @@ def save_whole(path, **arrays):
     **arrays : arrays
         What to store.
     """
-    part = Path(path).with_name(f".{Path(path).name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            np.savez_compressed(file, **arrays)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with write_whole(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, **arrays)
 
 # %% ../nbs/A0_simulation.ipynb #resume
 def resume(path, compute):
@@ -835,7 +830,7 @@ def resume(path, compute):
     dict of arrays
     """
     if not Path(path).exists():
-        save_whole(path, **compute())
+        save_arrays(path, **compute())
     with np.load(path) as stored:
         return dict(stored)
 
@@ -907,12 +902,12 @@ def simulate(recipe, folder, work=None, n_jobs=1, progress=True):
     Returns
     -------
     dict of int to str
-        For the configurations that were refused, why.
+        For every configuration of this process, why it was refused; empty if it was accepted.
 
     Raises
     ------
     ValueError
-        If the folder belongs to another recipe.
+        If the folder belongs to another recipe, or LAMMPS gives up.
     ImportError
         If LAMMPS is not installed.
     """
@@ -925,16 +920,16 @@ def simulate(recipe, folder, work=None, n_jobs=1, progress=True):
     share = range(recipe.n_configurations)[rank::size]
     mine = [c for c in share if c not in finished]
     at_once = effective_n_jobs(n_jobs) if size == 1 else 1
-    refused = {}
+    refused = dict.fromkeys(share, "")
     with tqdm(total=len(share) * _cost(recipe), initial=(len(share) - len(mine)) * _cost(recipe), desc="simulated time",
               unit="t", unit_scale=True, disable=not progress or rank > 0) as bar, \
             Parallel(at_once, return_as="generator_unordered") as parallel:
         for start in range(0, len(mine), at_once):
             batch = mine[start:start + at_once]
             for c, reason in parallel(delayed(_chain)(recipe, c, work) for c in batch):
-                refused |= {c: reason} if reason else {}
+                refused[c] = reason
                 bar.update(_cost(recipe) if reason else _cost(recipe) - recipe.n_runs * recipe.times[-1])
-            good = [c for c in batch if c not in refused]
+            good = [c for c in batch if not refused[c]]
             for _ in parallel(delayed(_run)(recipe, c, r, work) for c in good for r in range(recipe.n_runs)):
                 bar.update(recipe.times[-1])
             for c in good:
@@ -953,7 +948,8 @@ def _claim(recipe, work):
     work.mkdir(parents=True, exist_ok=True)
     if path.exists():
         _check_same(recipe, json.loads(path.read_text()), work)
-    _write_text(path, json.dumps(_plain(recipe), indent=1))
+    with write_whole(path) as part:
+        part.write_text(json.dumps(_plain(recipe), indent=1))
 
 
 def _check_same(recipe, theirs, place):
@@ -972,13 +968,6 @@ def _finished(recipe, folder):
     return {c for c, configuration in found.items() if len(configuration.runs) >= recipe.n_runs}
 
 
-def _write_text(path, text):
-    "Write a text file whole or not at all."
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text)
-    os.replace(part, path)
-
-
 def _glass(recipe, c, work):
     "Configuration c, from its file or made now."
     unfinished = work / f"{c:02d}_unfinished.npz"
@@ -987,9 +976,21 @@ def _glass(recipe, c, work):
     return glass
 
 
+@contextlib.contextmanager
+def _telling(c):
+    "Say in which configuration LAMMPS gave up."
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:  # LAMMPS raises no other
+            raise
+        raise ValueError(f"configuration {c}, {error}") from error
+
+
 def _chain(recipe, c, work):
     "See that configuration c is there; its number, and why it is refused, or nothing."
-    glass = _glass(recipe, c, work)
+    with _telling(c):
+        glass = _glass(recipe, c, work)
     if is_equilibrated(glass):
         return c, ""
     return c, "not equilibrated: over the last stage " + " and ".join(
@@ -1002,7 +1003,8 @@ def _run(recipe, c, r, work):
         glass = _glass(recipe, c, work)
         return dict(displacements=isoconfigurational_run(
             recipe, glass["positions"], glass["species"], _seed_for(recipe, c, r + 1)))
-    return resume(work / f"{c:02d}_run{r:02d}.npz", compute)["displacements"]
+    with _telling(c):
+        return resume(work / f"{c:02d}_run{r:02d}.npz", compute)["displacements"]
 
 
 def _finish(recipe, c, work, folder):

@@ -97,9 +97,6 @@ def write(folder, name, changed=None, text=None):
         np.savez(path, **isoconfigurational(**changed))
     elif name == "GlassBench model npz":
         np.savez(path, **model(**changed))
-    elif name == "glassml npz, version 0":
-        np.savez(path, **dict(positions=START[None], species=TYPES[None], box=np.full(3, BOX),
-                              runs=np.ones((1, R, N))) | changed)
     else:
         write_configurations(path, full())
     return path, DENSITY if name == "GlassBench model npz" else None
@@ -171,10 +168,15 @@ def test_round_trip_of_published_files(pattern, density, tmp_path):
 
 
 def test_shipped_data_survive_a_round_trip(tmp_path):
-    glass = load_glass()
+    glass = load_glass("quick_T0.40")
     write_configurations(tmp_path / "glass.npz", glass)
     for a, b in zip(glass, read_configurations(tmp_path / "glass.npz"), strict=True):
         same(a, b)
+
+
+def test_shipped_data_are_asked_for_by_name():
+    with pytest.raises(ValueError, match="no shipped data are called 'T0.5'; there are glass_T0.30, quick_T0.40"):
+        load_glass("T0.5")
 
 
 def test_nothing_of_an_archive_is_left_behind(tmp_path):
@@ -442,8 +444,6 @@ BAD = [
     ("Bapst pickle", dict(trajectory_target_positions=[[START[1:]]]), "trajectory_target_positions must have shape"),
     ("Bapst pickle", dict(trajectory_target_positions="far away"), "trajectory_target_positions must"),
     ("Bapst pickle", dict(targets=[np.ones(N), np.ones(2), np.ones(N)]), "targets must have 3 entries of one shape"),
-    ("glassml npz, version 0", dict(runs=np.ones((2, R, N))), "one entry a configuration"),
-    ("glassml npz, version 0", dict(positions=START[None] * np.nan), "positions must be finite"),
 ]
 
 
