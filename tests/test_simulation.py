@@ -210,13 +210,38 @@ def test_what_is_finished_needs_no_working_files(tmp_path, made_up):
 
 @pytest.mark.parametrize("changed, said", [
     (dict(counts=(50, 0, 50)), "counts must be whole and at least 1"), (dict(n_runs=2.5), "n_runs must be whole"),
-    (dict(times=()), "must not be empty"), (dict(cooling=()), "must not be empty"), (dict(bond=8.0), "half the box"),
+    (dict(times=()), "times must be a list and not empty"), (dict(cooling=()), "cooling must have 2 dim"), (dict(bond=8.0), "half the box"),
+    (dict(cooling=(0.5, 200)), "cooling must have 2 dim"), (dict(cooling=((0.5, 20, 1),)), "cooling must be a table with 2 columns"),
+    (dict(cooling=((0.5, -50), (0.4, 20))), "cooling must be positive"), (dict(cooling=((0.5, 20.3),)), "multiples of swap_every"),
+    (dict(density="1.0"), "density must be real numbers"), (dict(sigma=((1.0, 1.0), (1.0,))), "sigma must have rows of equal length"),
+    (dict(counts=100), "counts must have 1 dim"), (dict(dimension=2.0), "dimension must be whole"), (dict(wavenumber=(1, 2)), "wavenumber must have 0 dim"),
     (dict(times=(0.001, 1)), "multiples of the timestep 0.01, got 0.001"), (dict(swap_every=0.004), "multiples of the timestep"),
     (dict(cooling=((np.nan, 100),)), "must be finite"), (dict(tail="soft"), "tail one of smooth"),
-    (dict(density=-1.0), "density must be positive"), (dict(epsilon=((1.0,),)), "epsilon must be a symmetric positive table")])
+    (dict(density=-1.0), "density must be positive"), (dict(epsilon=((1.0,),)), "epsilon must be a symmetric table for 3")])
 def test_a_recipe_that_cannot_be_is_refused(changed, said):
     with pytest.raises(ValueError, match=said):
         replace(WARM, **changed)
+
+
+def test_what_is_damaged_is_named(tmp_path, made_up):
+    simulate(WARM, tmp_path, progress=False)
+    (tmp_path / "01.npz").unlink()
+    (tmp_path / "work/01_run02.npz").write_bytes(b"half")
+    with pytest.raises(ValueError, match="01_run02.npz is damaged; remove it, and it is made again"):
+        simulate(WARM, tmp_path, progress=False)
+    (tmp_path / "work/recipe.json").write_text("{")
+    with pytest.raises(ValueError, match="recipe.json is damaged"):
+        simulate(WARM, tmp_path, progress=False)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path, made_up):
+    simulate(WARM, tmp_path, progress=False)
+    old, young = tmp_path / ".00.npz.123.part", tmp_path / "work" / ".01.npz.124.part"
+    for part in (old, young):
+        part.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    simulate(WARM, tmp_path, progress=False)
+    assert not old.exists() and young.exists()  # the young one may still be written
 
 
 def test_finished_files_are_the_same_twice(tmp_path, made_up):
@@ -328,7 +353,9 @@ class TestWithEngine:
         program = "import sys; from glassml.report import main; sys.exit(main())"
         command = [sys.executable, "-c", program, "simulate", str(recipe), "--out", str(tmp_path / "set"), "--jobs", "1"]
         stamps = {}
-        while not (tmp_path / "set" / "01.npz").exists():
+        for _ in range(50):
+            if (tmp_path / "set" / "01.npz").exists():
+                break
             job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             before = len(stamps)
             while job.poll() is None and len(list(tmp_path.rglob("*.npz"))) < before + 2:
