@@ -169,6 +169,13 @@ def read_configurations(paths, density=None):
     -------
     list of Configuration
         One or many.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a file is damaged or of an unknown format; the message names it.
     """
     return list(iter_configurations(paths, density))
 
@@ -279,7 +286,7 @@ def _header(line, where):
     return int(n), edge
 
 # %% ../nbs/02_dataset.ipynb #check-row
-def _row(line, where, width, known_species):
+def _row(line, where, width):
     "One particle: x, y, species, propensity and descriptors."
     row = _numbers(line, where)
     if not row:
@@ -288,23 +295,20 @@ def _row(line, where, width, known_species):
         raise ValueError(f"{where}: expected at least x, y, species and propensity, got {len(row)} numbers")
     if width and len(row) != width:
         raise ValueError(f"{where}: expected {width} numbers as in the rows before, got {len(row)}")
-    if row[2] not in known_species:
-        known = ", ".join(map(str, known_species))
-        raise ValueError(f"{where}: unknown species {row[2]:g}, expected one of {known}")
+    if row[2] < 0 or not row[2].is_integer():
+        raise ValueError(f"{where}: a species is a whole number, 0 or more, got {row[2]:g}")
     if row[3] < 0:
         raise ValueError(f"{where}: a propensity is a length and cannot be negative, got {row[3]:g}")
     return row
 
 # %% ../nbs/02_dataset.ipynb #read-xy
-def read_xy(path, known_species=(1, 2, 3), density=None):
+def read_xy(path, density=None):
     """Read a text file of the study: one configuration in a square box.
 
     Parameters
     ----------
     path : path
         First line `N L`; then a row a particle: x, y (units of length), species, propensity, descriptors.
-    known_species : sequence of int
-        Labels that a row may carry.
     density : float, optional
         Not needed; if given, it must agree with the box.
 
@@ -330,7 +334,7 @@ def read_xy(path, known_species=(1, 2, 3), density=None):
         blank = next((f"; line {i} is empty" for i, line in enumerate(lines, start=1) if not line.strip()), "")
         raise ValueError(f"{path}, line 1: announces {n} particles, but {len(lines) - 1} rows follow{blank}")
     for number, line in enumerate(lines[1:], start=2):
-        rows.append(_row(line, f"{path}, line {number}", len(rows[0]) if rows else 0, known_species))
+        rows.append(_row(line, f"{path}, line {number}", len(rows[0]) if rows else 0))
     table = np.array(rows)
     with _naming(path):
         found = Configuration(table[:, :2], table[:, 2], edge, propensity=table[:, 3], extra=_extra("study xy", {}),
@@ -358,20 +362,21 @@ def _need(data, *keys):
         raise ValueError(f"there is no {' and no '.join(missing)}, only {', '.join(map(str, data)) or 'nothing'}")
 
 # %% ../nbs/02_dataset.ipynb #displacements
-def _displacements(initial, ends, box):
-    "Displacement vectors, and whether the ends had been folded into the box."
+def _displacements(initial, ends, box, wrapped=None):
+    "Displacement vectors, and whether the ends had been folded into the box, which is guessed if it is not known."
     vectors = ends - initial
     extent = np.ptp(ends.reshape(-1, ends.shape[-1]), axis=0)
-    if (np.abs(vectors) <= box / 2).all() or (extent > 1.01 * box).any():  # a box from a density is not exact
+    unwrapped = (np.abs(vectors) <= box / 2).all() or (extent > 1.01 * box).any()  # a box from a density is not exact
+    if wrapped is False or (wrapped is None and unwrapped):
         return vectors, False
     vectors = minimum_image(vectors, box)
-    if (np.abs(vectors) > box / 4).any():
+    if wrapped is None and (np.abs(vectors) > box / 4).any():
         raise ValueError("positions look wrapped into the box, and some particle is more than a quarter of it away "
                          "from its start: whether it went round cannot be told; they must be unwrapped")
     return vectors, True
 
 # %% ../nbs/02_dataset.ipynb #read-isoconfigurational
-def read_isoconfigurational(path, density=None):
+def read_isoconfigurational(path, density=None, wrapped=None):
     """Read runs that start from one configuration.
 
     Parameters
@@ -381,6 +386,9 @@ def read_isoconfigurational(path, density=None):
         `initial_positions_inherent` and others.
     density : float, optional
         Number density, in inverse units of length^d; needed where the file has no box.
+    wrapped : bool, optional
+        Whether the ends have been folded into the box. If so, displacements are their shortest images; if not, they are
+        taken as they are. Guessed by default.
 
     Returns
     -------
@@ -390,8 +398,8 @@ def read_isoconfigurational(path, density=None):
     Raises
     ------
     ValueError
-        If the box is missing and no density was given, positions are wrapped and cannot be unwrapped, or shapes do not
-        fit.
+        If the box is missing and no density was given, positions look wrapped and some are far from their start, or
+        shapes do not fit.
     """
     with _naming(path):
         data = _load(path, "types", "initial_positions", "positions")
@@ -399,7 +407,7 @@ def read_isoconfigurational(path, density=None):
         start = _start(path, "isoconfigurational npz", data, density)
         if ends.shape[1:] != initial.shape or not len(ends):
             raise ValueError(f"positions must have shape (R, {initial.shape[0]}, {initial.shape[1]}), got {ends.shape}")
-        vectors, wrapped = _displacements(initial, ends, start.box)
+        vectors, wrapped = _displacements(initial, ends, start.box, wrapped)
         return replace(start, displacements=vectors[None], runs=np.linalg.norm(vectors, axis=-1),
                        extra=start.extra | ({"wrapped": True} if wrapped else {}))
 
@@ -499,11 +507,24 @@ class _Scalar(_Array):
         self.fill(data, kind, (), "C")
 
 
+class _Bytes(bytes):
+    "Stands for `_codecs.encode`, by which pickles of the first three protocols spell bytes."
+
+    def __new__(cls, text, encoding):
+        if encoding != "latin1":
+            raise ValueError(f"refused: bytes encoded by {str(encoding)[:40]!r}")
+        return super().__new__(cls, text, encoding)
+
+    def __setstate__(self, state):
+        raise ValueError("refused: bytes with a state")
+
+
 class _Unpickler(pickle.Unpickler):
     "Reads arrays, containers, text and numbers."
 
     names = {"numpy.ndarray": _Array, "numpy.dtype": _Type, "numpy.core.multiarray._reconstruct": _Array,
-             "numpy.core.multiarray.scalar": _Scalar, "numpy.core.numeric._frombuffer": _Buffer}
+             "numpy.core.multiarray.scalar": _Scalar, "numpy.core.numeric._frombuffer": _Buffer,
+             "_codecs.encode": _Bytes}
 
     def find_class(self, module, name):
         full = f"{module}.{name}".replace("numpy._core.", "numpy.core.", 1)  # numpy 2 has moved its core
@@ -519,7 +540,7 @@ def _unpickled(path):
         for instruction, argument, _ in pickletools.genops(program):  # lengths are checked here, and places in the memo
             if "PUT" in instruction.name and argument > len(program):
                 raise ValueError(f"refused: place {argument} of the memo in a file of {len(program)} bytes")
-        data = _plain(_Unpickler(io.BytesIO(program)).load())
+        data = _plain(_Unpickler(io.BytesIO(program)).load(), [10 * len(program)])
     except Exception as error:  # a damaged pickle can fail in any way
         said = str(error) or type(error).__name__
         raise ValueError(said if said.startswith("refused") else f"the pickle cannot be read: {said}") from None
@@ -528,14 +549,17 @@ def _unpickled(path):
     return data
 
 
-def _plain(value):
-    "The value with arrays for their stand-ins, and for lists of equal arrays."
+def _plain(value, left):
+    "The value with arrays for their stand-ins, and for lists of equal arrays; `left` is what may still be unfolded."
+    left[0] -= 1 + (value.value.nbytes if isinstance(value, _Array) else 0)
+    if left[0] < 0:
+        raise ValueError("refused: unfolded, the pickle is more than ten times as large as its file")
     if isinstance(value, _Array):
         return value.value.item() if value.value.ndim == 0 else value.value
     if isinstance(value, dict):
-        return {key: _plain(v) for key, v in value.items()}
+        return {key: _plain(v, left) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
-        value = [_plain(v) for v in value]
+        value = [_plain(v, left) for v in value]
         if value and all(isinstance(v, np.ndarray) and v.shape == value[0].shape for v in value):
             return np.array(value)
     return value
@@ -933,7 +957,7 @@ def _get(archive, name, expected=None):
 
 # %% ../nbs/02_dataset.ipynb #readers
 READERS = {
-    "study xy": lambda path, density: read_xy(path, density=density),
+    "study xy": read_xy,
     "isoconfigurational npz": read_isoconfigurational,
     "GlassBench model npz": read_model,
     "Bapst pickle": read_pickle,
@@ -968,6 +992,13 @@ def convert(paths, output, density=None):
     -------
     list of Converted
         A line for each file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the archive is one of the files, or a file is damaged or of an unknown format; nothing is written then.
     """
     paths = list(_files(paths))
     if Path(output).resolve() in [path.resolve() for path in paths]:
@@ -985,7 +1016,19 @@ def convert(paths, output, density=None):
 
 # %% ../nbs/02_dataset.ipynb #plot-propensities
 def plot_propensities(configurations, ax=None):
-    "Histogram of the propensity, a line a species."
+    """Histogram of the propensity, a line a species.
+
+    Parameters
+    ----------
+    configurations : sequence of Configuration
+        With propensity.
+    ax : Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    Axes
+    """
     ax = ax or plt.subplots()[1]
     species = np.concatenate([c.species for c in configurations])
     p = np.concatenate([c.propensity for c in configurations])

@@ -54,7 +54,7 @@ def test_runs_in_three_dimensions_become_a_study(tmp_path):
     ("1 10\n1 1 1 x\n", "bad.xy, line 2: 'x' is not a number"),
     ("1 -10\n1 1 1 .5\n", "bad.xy, line 1: the box edge must be positive, got -10"),
     ("2 10\n1 1 1 .5\n1 1 1 .5\n", "bad.xy, line 3: same position as bad.xy, line 2"),
-    ("1 10\n1 1 9 .5\n", "bad.xy, line 2: unknown species 9"),
+    ("1 10\n1 1 1.5 .5\n", "bad.xy, line 2: a species is a whole number, 0 or more, got 1.5"),
     ("1 10\n1 1 1 .5\n", "no descriptor varies"),
 ])
 def test_a_bad_file_is_named_in_one_line(tmp_path, text, message):

@@ -207,15 +207,10 @@ def test_bonds_that_are_left_are_turned_into_bonds_that_are_lost(tmp_path):
     np.testing.assert_allclose(c.series["bond breaking"][:, 0], lost)
 
 
-@pytest.mark.parametrize("protocol", range(2, 6))
+@pytest.mark.parametrize("protocol", range(6))
 def test_pickles_of_any_protocol_come_in_order_of_time(protocol, tmp_path):
     path = tmp_path / "a.pickle"
     data = bapst()
-    if protocol == 2:  # names _codecs.encode, a function
-        path.write_bytes(pickle.dumps(data, protocol=2))
-        with pytest.raises(ValueError, match="_codecs.encode"):
-            read_configurations(path)
-        return
     path.write_bytes(pickle.dumps(data, protocol=protocol))
     [c] = read_configurations(path)
     assert c.times.tolist() == [0.5, 1.5, 4.5]
@@ -331,6 +326,13 @@ def test_each_file_is_judged_by_its_own_labels(tmp_path):
     a, b, c = read_configurations(tmp_path)
     assert a.species.tolist() == (TYPES + 1).tolist()
     assert b.species.tolist() == c.species.tolist() == [1, 1, 2, 2, 3, 3]
+
+
+def test_text_files_may_count_species_from_0_and_have_any_number(tmp_path):
+    for labels, expected in (([0, 1, 2, 0, 1, 2], [1, 2, 3, 1, 2, 3]), ([1, 2, 3, 4, 5, 9], [1, 2, 3, 4, 5, 9])):
+        rows = [f"{x} {y} {s} 0.5\n" for (x, y, _), s in zip(START, labels)]
+        path, _ = write(tmp_path, "study xy", text=f"{N} {BOX}\n{''.join(rows)}")
+        assert read_configurations(path)[0].species.tolist() == expected
 
 
 def test_positions_outside_the_box_are_folded(tmp_path):
@@ -681,6 +683,13 @@ def stack_global(module, name, rest=b")R."):
     return b"\x80\x04" + text(module) + text(name) + b"\x93" + rest
 
 
+def doubled(value, kind=list, times=60):
+    "A value twice in a container, that twice in another, and so on."
+    for _ in range(times):
+        value = kind([value, value])
+    return value
+
+
 MARKER = "touched-by-a-pickle"
 HOSTILE = {
     **{f"os.system, protocol {p}": (pickle.dumps(Calls(os.system, f"touch {MARKER}"), p), ".system") for p in range(6)},
@@ -706,7 +715,11 @@ HOSTILE = {
     "newobj": (b"\x80\x02csubprocess\nPopen\n)\x81.", "subprocess.Popen"),
     "a global alone": (b"\x80\x02cos\nsystem\n.", "os.system"),
     "copyreg": (raw("copyreg", "_reconstructor"), "copyreg._reconstructor"),
-    "codecs": (raw("_codecs", "encode"), "_codecs.encode"),
+    "codecs without a text": (raw("_codecs", "encode"), "cannot be read"),
+    "codecs with another code": (raw("_codecs", "encode", text("x") + text("zlib") + b"\x86"), "encoded by 'zlib'"),
+    "a decoder": (raw("_codecs", "decode", text("x") + text("latin1") + b"\x86"), "_codecs.decode"),
+    "bytes with a state": (raw("_codecs", "encode", text("x") + text("latin1") + b"\x86", b"}b"), "with a state"),
+    "build on bytes": (b"\x80\x02c_codecs\nencode\n}" + text("fill") + b"Nsb.", "cannot be read"),
     "an extension": (b"\x80\x02\x82\x01.", "cannot be read"),
     "a persistent id": (b"\x80\x02" + text("x") + b"Q.", "cannot be read"),
     "a persistent id, protocol 0": (b"Px\n.", "cannot be read"),
@@ -723,7 +736,12 @@ HOSTILE = {
                             b"(K\x03" + text("<") + b"N]}J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"),
                         "refused: an array of a compound type"),
     "no dictionary": (pickle.dumps([1, 2]), "must hold a dictionary, got list"),
-    "a loop": (b"\x80\x02]q\x00h\x00a.", "cannot be read"),
+    "a loop": (b"\x80\x02]q\x00h\x00a.", "refused: unfolded"),
+    "a list twice in a list, and so on": (pickle.dumps(doubled([]), 2), "refused: unfolded"),
+    "a tuple twice in a tuple, and so on": (pickle.dumps({"x": doubled((), tuple)}, 4), "refused: unfolded"),
+    "a dictionary twice in a dictionary": (pickle.dumps(doubled({}, lambda pair: dict(enumerate(pair))), 4), "unfolded"),
+    "an array twice in a list, and so on": (pickle.dumps({"x": doubled(np.zeros(9))}, 4), "refused: unfolded"),
+    "one array in many places": (pickle.dumps({"x": [np.zeros(999)] * 99}, 4), "refused: unfolded"),
     "nothing": (b"\x80\x04.", "cannot be read"),
     "a long that lies": (b"\x80\x02\x8b\xff\xff\xff\x7f.", "cannot be read"),
     "a memo that lies": (b"\x80\x02]r\xff\xff\xff\x7f.", "refused: place 2147483647 of the memo"),
@@ -737,7 +755,7 @@ HOSTILE = {
 def test_hostile_pickles_are_refused_and_not_run(name, tmp_path, monkeypatch):
     content, said = HOSTILE[name]
     monkeypatch.chdir(tmp_path)
-    stand_ins = {c: dict(vars(c)) for c in (dataset._Array, dataset._Type, dataset._Scalar, dataset._Buffer)}
+    stand_ins = {c: dict(vars(c)) for c in (dataset._Array, dataset._Type, dataset._Scalar, dataset._Buffer, dataset._Bytes)}
     path = tmp_path / "bad.pickle"
     path.write_bytes(content)
     with pytest.raises(ValueError) as caught:
@@ -780,6 +798,13 @@ def test_numpy_2_and_numpy_1_names_are_both_read(tmp_path):
         (tmp_path / "a.pickle").write_bytes(content)
         found += read_configurations(tmp_path / "a.pickle")
     same(*found)
+
+
+def test_what_is_met_twice_is_no_harm_as_such(tmp_path):
+    shared = np.arange(3.0)
+    (tmp_path / "a.pickle").write_bytes(pickle.dumps(bapst(is_values=shared, metadata={"more": [shared, shared]}), 4))
+    [c] = read_configurations(tmp_path / "a.pickle")
+    assert c.extra["is_values"].tolist() == [1, 0, 2] and c.extra["metadata"]["more"].tolist() == [[0, 1, 2]] * 2
 
 
 def test_the_path_of_a_scalar(tmp_path):
