@@ -35,8 +35,9 @@ lab: env  ## open JupyterLab on the notebooks
 	@$(BIN)/python -m jupyter lab --notebook-dir=nbs
 
 data: env  ## simulate the shipped data again (hours)
-	@$(BIN)/glassml simulate lancon-2d --out glassml/data/glass_T0.30 --work _build/glass --jobs -1
-	@$(BIN)/glassml simulate quick --out glassml/data/quick_T0.40 --work _build/quick --jobs -1
+	@$(BIN)/glassml simulate lancon-2d --out _build/data/glass_T0.30 --work _build/glass --jobs -1
+	@$(BIN)/glassml simulate quick --out _build/data/quick_T0.40 --work _build/quick --jobs -1
+	@cp -R _build/data/. glassml/data/
 
 bench: env  ## run the measured comparisons in benchmarks/
 	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
