@@ -45,12 +45,12 @@ def displacement_lengths(initial, runs, box=None):
     Raises
     ------
     ValueError
-        If shapes do not match or a number is not finite.
+        If shapes do not match, a number is not finite, or a box edge is not positive.
     """
     initial, runs = _start_and_ends(initial, runs)
     displacements = runs - initial
     if box is not None:
-        displacements = minimum_image(displacements, finite_array("box", box))
+        displacements = minimum_image(displacements, _box_edges(box, initial.shape[1]))
     return np.linalg.norm(displacements, axis=-1)
 
 
@@ -60,6 +60,14 @@ def _start_and_ends(initial, runs):
     if runs.shape[1:] != initial.shape:
         raise ValueError(f"runs must have shape (R, {initial.shape[0]}, {initial.shape[1]}), got {runs.shape}")
     return initial, runs
+
+
+def _box_edges(box, dimension):
+    "Box edges as a (dimension,) array."
+    box = finite_array("box", box)
+    if box.shape not in ((), (dimension,)) or not (box > 0).all():
+        raise ValueError(f"box must be a positive number or {dimension} of them, got {box.tolist()}")
+    return np.broadcast_to(box, (dimension,))
 
 # %% ../nbs/01_propensity.ipynb #unwrap
 def unwrap(positions, box):
@@ -81,9 +89,12 @@ def unwrap(positions, box):
     Raises
     ------
     ValueError
-        If a number is not finite.
+        If a number is not finite, there is no axis of times, or a box edge is not positive.
     """
-    positions, box = finite_array("positions", positions), finite_array("box", box)
+    positions = finite_array("positions", positions)
+    if positions.ndim < 2 or not len(positions):
+        raise ValueError(f"positions must have shape (T, ..., d), got {positions.shape}")
+    box = _box_edges(box, positions.shape[-1])
     crossings = np.cumsum(np.round(np.diff(positions, axis=0) / box), axis=0)
     return positions - box * np.concatenate([np.zeros_like(positions[:1]), crossings])
 
@@ -100,8 +111,21 @@ def propensity(lengths):
     -------
     (N,) array
         Propensity, in units of length (Widmer-Cooper, Harrowell and Fynewever 2004).
+
+    Raises
+    ------
+    ValueError
+        If there is no run, or a length is not finite.
     """
-    return finite_array("lengths", lengths, 2).mean(axis=0)
+    return _checked_lengths(lengths, at_least=1).mean(axis=0)
+
+
+def _checked_lengths(lengths, at_least=2):
+    "Lengths as a float array of so many runs."
+    lengths = finite_array("lengths", lengths, 2)
+    if len(lengths) < at_least:
+        raise ValueError(f"lengths must hold at least {at_least} runs, got {len(lengths)}")
+    return lengths
 
 # %% ../nbs/01_propensity.ipynb #standard-error
 def standard_error(lengths):
@@ -116,16 +140,13 @@ def standard_error(lengths):
     -------
     (N,) array
         Standard error of the mean over runs, in units of length.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two runs, or a length is not finite.
     """
     return _checked_lengths(lengths).std(axis=0, ddof=1) / np.sqrt(len(lengths))
-
-
-def _checked_lengths(lengths):
-    "Lengths as a float array of at least two runs."
-    lengths = finite_array("lengths", lengths, 2)
-    if len(lengths) < 2:
-        raise ValueError(f"lengths must hold at least 2 runs, got {len(lengths)}")
-    return lengths
 
 # %% ../nbs/01_propensity.ipynb #squared-displacements
 def squared_displacements(initial, runs, box=None):
@@ -140,6 +161,11 @@ def squared_displacements(initial, runs, box=None):
     -------
     (R, N) array
         Squared lengths, in units of length squared.
+
+    Raises
+    ------
+    ValueError
+        As by `displacement_lengths`.
     """
     return displacement_lengths(initial, runs, box)**2
 
@@ -339,8 +365,8 @@ def _with_images(positions, radii, box):
     return np.nonzero(reach)[1], places[reach], ~whole[reach]
 
 # %% ../nbs/01_propensity.ipynb #plot-relaxation
-def plot_relaxation(times, curves, label="mean", ylabel="mean displacement", tau=None, ax=None):
-    """Draw what relaxes against time: a thin line for each configuration, points for their mean.
+def plot_relaxation(times, curves, label="mean", ylabel="mean displacement", tau=None, ax=None, band=False):
+    """Draw what relaxes against time: points for the mean, a thin line for each configuration.
 
     Parameters
     ----------
@@ -356,6 +382,8 @@ def plot_relaxation(times, curves, label="mean", ylabel="mean displacement", tau
         A relaxation time to mark, with the level 1/e; NaN marks the level alone.
     ax : Axes, optional
         Where to draw.
+    band : bool
+        Whether to draw a band of one standard error of the mean, up and down, instead of the thin lines.
 
     Returns
     -------
@@ -363,8 +391,12 @@ def plot_relaxation(times, curves, label="mean", ylabel="mean displacement", tau
     """
     ax = ax or plt.subplots()[1]
     curves = np.atleast_2d(curves)
-    line = ax.plot(times, curves.mean(axis=0), "o-", label=label)[0]
-    if len(curves) > 1:
+    mean = curves.mean(axis=0)
+    line = ax.plot(times, mean, "o-", label=label)[0]
+    if len(curves) > 1 and band:
+        error = curves.std(axis=0, ddof=1) / np.sqrt(len(curves))
+        ax.fill_between(times, mean - error, mean + error, color=line.get_color(), alpha=0.25, linewidth=0)
+    elif len(curves) > 1:
         ax.plot(times, curves.T, color=line.get_color(), linewidth=0.6, alpha=0.35, zorder=1)
     if tau is not None:
         ax.axhline(1 / np.e, color="0.6", linewidth=0.8, linestyle=":")
@@ -448,8 +480,16 @@ def structure_factor(configuration, edges):
     Returns
     -------
     (B,) array
-        S(k); NaN where no wave vector of the box falls in the shell.
+        S(k) of all particles, whatever their species; NaN where no wave vector of the box falls in the shell.
+
+    Raises
+    ------
+    ValueError
+        If the edges are not positive and increasing.
     """
+    edges = finite_array("edges", edges, 1)
+    if len(edges) < 2 or edges[0] <= 0 or (np.diff(edges) <= 0).any():
+        raise ValueError(f"edges must be two or more, positive and increasing, got {edges.tolist()}")
     reach = [np.arange(-m, m + 1) for m in np.ceil(edges[-1] * configuration.box / (2 * np.pi))]
     vectors = np.stack(np.meshgrid(*reach), axis=-1).reshape(-1, len(reach)) * 2 * np.pi / configuration.box
     k = np.linalg.norm(vectors, axis=1)
@@ -498,20 +538,22 @@ def reliability(lengths, n_splits=100, random_state=0):
     Raises
     ------
     ValueError
-        If there are fewer than two runs, or all particles are alike.
+        If there are fewer than two runs or no split, or all particles are alike.
     """
     lengths = _checked_lengths(lengths)
-    sums = _split_sums(lengths, np.zeros(lengths.shape[1]), None, n_splits, random_state)
+    sums = _split_sums(lengths, np.zeros(lengths.shape[1]), len(lengths), n_splits, random_state)
     return float(_reliability(sums, len(lengths))[0])
 
 
 def _split_sums(lengths, blocks, n_runs, n_splits, random_state):
     "Sums of 1, a, b, a², b², ab over each block, for each split of the runs into halves a and b: (splits, 6, blocks)."
-    n_runs, rng = n_runs or len(lengths), np.random.default_rng(random_state)
     if np.ptp(lengths) == 0:
         raise ValueError(f"lengths must differ between particles, all are {lengths.flat[0]}")
     if not 2 <= n_runs <= len(lengths):
         raise ValueError(f"the number of runs must be from 2 to {len(lengths)}, got {n_runs}")
+    if n_splits < 1:
+        raise ValueError(f"n_splits must be at least 1, got {n_splits}")
+    rng = np.random.default_rng(random_state)
     member = (np.asarray(blocks)[:, None] == np.unique(blocks)).astype(float)
     lengths, half, sums = lengths - lengths.mean(), n_runs // 2, []
     for _ in range(n_splits):
@@ -539,6 +581,11 @@ def jackknife_error(without):
     Returns
     -------
     float
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two groups.
     """
     if len(without) < 2:
         raise ValueError(f"a jackknife needs at least 2 groups, got {len(without)}")
@@ -568,15 +615,23 @@ def noise_ceiling(lengths, groups=None, n_splits=100, random_state=0, n_runs=Non
         Square root of the reliability; 0 if that comes out negative.
     error : float
         Its standard error, by a jackknife over groups.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two runs, `n_runs` is not from 2 to R, there is no split, a wrong number of labels, or all
+        particles are alike.
     """
     lengths = _checked_lengths(lengths)
-    sums = _split_sums(lengths, _blocks(groups, lengths.shape[1], random_state), n_runs, n_splits, random_state)
-    return _pooled(sums, n_runs or len(lengths))
+    n_runs, blocks = len(lengths) if n_runs is None else n_runs, _blocks(groups, lengths.shape[1], random_state)
+    return _pooled(_split_sums(lengths, blocks, n_runs, n_splits, random_state), n_runs)
 
 
 def _blocks(groups, n, random_state):
     "The groups, or twenty random ones if there are not two."
-    if groups is None or np.all(np.asarray(groups) == groups[0]):
+    if groups is not None and np.shape(groups) != (n,):
+        raise ValueError(f"groups must hold a label for each of {n} particles, got shape {np.shape(groups)}")
+    if groups is None or len(np.unique(groups)) == 1:
         return np.random.default_rng(random_state).permutation(n) % min(20, n)
     return np.asarray(groups)
 
@@ -636,10 +691,10 @@ def noise_ceilings(lengths, groups=None, n_splits=100, random_state=0, n_runs=No
     Raises
     ------
     ValueError
-        If there are fewer than two runs, or the particles of a group are all alike.
+        As by `noise_ceiling`, or if the particles of a group are all alike.
     """
     lengths = _checked_lengths(lengths)
-    blocks, n_runs = _blocks(groups, lengths.shape[1], random_state), n_runs or len(lengths)
+    n_runs, blocks = len(lengths) if n_runs is None else n_runs, _blocks(groups, lengths.shape[1], random_state)
     one_group = groups is None or len(np.unique(groups)) == 1
     for label in () if one_group else np.unique(groups):
         if np.ptp(lengths[:, blocks == label], axis=1).max() == 0:
@@ -669,6 +724,11 @@ def ceiling_by_runs(lengths, n_runs, groups=None, n_splits=100, random_state=0):
     -------
     list of Ceilings
         One for each number of runs.
+
+    Raises
+    ------
+    ValueError
+        As by `noise_ceilings`.
     """
     return [noise_ceilings(lengths, groups, n_splits, random_state, r) for r in n_runs]
 
@@ -720,7 +780,7 @@ def spatial_correlation(positions, values, box, edges):
         Positions, in units of length.
     values : (n,) array
         The field at each particle, such as propensity or the error of a prediction.
-    box : (d,) array
+    box : float or (d,) array
         Box edges.
     edges : (B + 1,) array
         Edges of the bins of distance, in units of length.
@@ -735,9 +795,13 @@ def spatial_correlation(positions, values, box, edges):
     Raises
     ------
     ValueError
-        If a number is not finite, or the field is the same everywhere.
+        If a number is not finite, there is not one value for each particle, a box edge is not positive, or the field is
+        the same everywhere.
     """
     positions, values = finite_array("positions", positions, 2), finite_array("values", values, 1)
+    box = _box_edges(box, positions.shape[1])
+    if len(values) != len(positions) or not len(values):
+        raise ValueError(f"values must be one for each of {len(positions)} particles, got {len(values)}")
     if np.ptp(values) == 0:
         raise ValueError(f"values must differ between particles, all are {values[0]}")
     i, j = np.triu_indices(len(positions), 1)
@@ -747,7 +811,7 @@ def spatial_correlation(positions, values, box, edges):
     return np.histogram(r, edges, weights=z[i] * z[j])[0] / np.maximum(pairs, 1), pairs
 
 # %% ../nbs/01_propensity.ipynb #correlation-length
-def correlation_length(edges, correlation, pairs):
+def correlation_length(edges, correlation, pairs, beyond=0.0):
     """Length, amplitude and offset of the exponential A exp(-r/ξ) - B that describes a spatial correlation.
 
     Parameters
@@ -757,6 +821,8 @@ def correlation_length(edges, correlation, pairs):
     correlation, pairs : (B,) array
         C(r) and the number of pairs of each bin, from `spatial_correlation`; C may be a mean over configurations. Least
         squares count every pair alike; empty bins do not count.
+    beyond : float
+        Bins that begin at a smaller distance do not count either, in units of length.
 
     Returns
     -------
@@ -766,14 +832,18 @@ def correlation_length(edges, correlation, pairs):
     Raises
     ------
     ValueError
-        If fewer than four bins hold pairs.
+        If shapes do not match, or fewer than four bins count.
     """
-    held = np.asarray(pairs) > 0
+    edges, correlation, pairs = (np.asarray(values, float) for values in (edges, correlation, pairs))
+    if edges.ndim != 1 or not correlation.shape == pairs.shape == (len(edges) - 1,):
+        raise ValueError(f"correlation and pairs must be one for each bin between {edges.size} edges, "
+                         f"got shapes {correlation.shape} and {pairs.shape}")
+    held = (pairs > 0) & (edges[:-1] >= beyond)
     if held.sum() < 4:
         raise ValueError(f"a fit of three numbers needs at least 4 bins with pairs, got {held.sum()}")
-    r, C = ((edges[1:] + edges[:-1]) / 2)[held], np.asarray(correlation)[held]
+    r, C = ((edges[1:] + edges[:-1]) / 2)[held], correlation[held]
     start, bounds = (max(C[0], 0.1), np.ptp(r) / 5, 0.0), ([0, 1e-3 * r[-1], -1], [np.inf, 10 * r[-1], 1])
-    A, length, B = curve_fit(_decay, r, C, start, sigma=1 / np.sqrt(np.asarray(pairs)[held]), bounds=bounds)[0]
+    A, length, B = curve_fit(_decay, r, C, start, sigma=1 / np.sqrt(pairs[held]), bounds=bounds)[0]
     return float(length), float(A), float(B)
 
 
@@ -782,7 +852,7 @@ def _decay(r, A, length, B):
     return A * np.exp(-r / length) - B
 
 # %% ../nbs/01_propensity.ipynb #plot-spatial-correlation
-def plot_spatial_correlation(edges, curves, fit=None, ax=None):
+def plot_spatial_correlation(edges, curves, fit=None, ax=None, beyond=0.0):
     """Spatial correlation: every configuration, and their mean.
 
     Parameters
@@ -795,6 +865,8 @@ def plot_spatial_correlation(edges, curves, fit=None, ax=None):
         Result of `correlation_length`, to be drawn.
     ax : Axes, optional
         Where to draw.
+    beyond : float
+        The distance from which the exponential was fitted and is drawn.
 
     Returns
     -------
@@ -807,7 +879,8 @@ def plot_spatial_correlation(edges, curves, fit=None, ax=None):
     if fit is not None:
         length, amplitude, offset = fit
         label = f"exponential, ξ = {length:.1f}"
-        ax.plot(r, _decay(r, amplitude, length, offset), color="C1", linestyle="--", label=label)
+        some = r[edges[:-1] >= beyond]
+        ax.plot(some, _decay(some, amplitude, length, offset), color="C1", linestyle="--", label=label)
         ax.axvline(length, color="C1", linewidth=0.8, linestyle=":")
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set(xlabel="distance (units of length)", ylabel="correlation of propensity")

@@ -263,6 +263,34 @@ def test_a_field_that_is_constant_has_no_correlation():
         spatial_correlation(np.random.default_rng(0).uniform(0, 5, (9, 2)), np.ones(9), np.full(2, 5.0), np.arange(4))
 
 
+def test_a_fit_beyond_the_first_neighbours_does_not_look_at_them():
+    edges, pairs = np.arange(0.5, 15.5, 0.5), np.arange(1, 30) * 100
+    curve = 1.2 * np.exp(-(edges[1:] + edges[:-1]) / 2 / 2.7) - 0.06
+    for first in (0.0, 1.0, 5.0):
+        curve[:2] = first
+        assert correlation_length(edges, curve, pairs, beyond=1.5) == pytest.approx((2.7, 1.2, 0.06), abs=1e-4)
+
+
+@pytest.mark.parametrize("box", [0, -1, np.nan, [5, 0], [5, 5, 5], [[5, 5]]])
+def test_boxes_that_are_none(box):
+    points = np.random.default_rng(0).uniform(0, 5, (9, 2))
+    for call in (lambda: displacement_lengths(points, points[None], box), lambda: unwrap(points[None], box),
+                 lambda: spatial_correlation(points, points[:, 0], box, np.arange(4)),
+                 lambda: broken_bonds(points, points[None], box, 1.0)):
+        with pytest.raises(ValueError, match="box"):
+            call()
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (dict(n_runs=0), "from 2 to 4, got 0"), (dict(n_runs=5), "from 2 to 4, got 5"), (dict(n_splits=0), "got 0"),
+    (dict(n_splits=-1), "got -1"), (dict(groups=[0, 1]), r"each of 50 particles, got shape \(2,\)"),
+    (dict(groups=np.zeros((50, 1))), r"got shape \(50, 1\)"), (dict(groups=[]), r"got shape \(0,\)")])
+def test_arguments_of_ceilings(arguments, said):
+    for function in (noise_ceiling, noise_ceilings):
+        with pytest.raises(ValueError, match=said):
+            function(made_up(50, 4, 1, 1), **arguments)
+
+
 @pytest.mark.filterwarnings("error")
 def test_radii_of_lone_particles():
     rng = np.random.default_rng(0)
@@ -280,6 +308,15 @@ def test_relaxation_is_drawn_for_each_configuration_and_their_mean():
     np.testing.assert_allclose(drawn[0], curves.mean(axis=0))
     np.testing.assert_allclose(drawn[1:3], curves)
     assert any(np.allclose(line.get_xdata(), 20.0) for line in ax.lines)
+    plt.close(ax.figure)
+
+
+def test_a_band_takes_the_place_of_thin_lines():
+    curves = np.array([[1.0, 0.5, 0.1], [1.0, 0.7, 0.3]])
+    ax = plot_relaxation([1, 10, 100], curves, band=True)
+    assert len(ax.lines) == 1
+    low, high = (f(ax.collections[0].get_paths()[0].vertices[:, 1]) for f in (np.min, np.max))
+    assert low == pytest.approx(0.1) and high == pytest.approx(1.0)  # 0.2 ± 0.1 at the end; no scatter at the start
     plt.close(ax.figure)
 
 
