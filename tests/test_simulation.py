@@ -259,7 +259,7 @@ def test_ageing_counts_standard_errors():
 
 
 @pytest.mark.parametrize("name, recipe, least, megabytes", [
-    ("glass_T0.30", LIQUID, 19, 25), ("quick_T0.40", read_recipe("quick"), 8, 1)])
+    ("glass_T0.30", LIQUID, 24, 25), ("quick_T0.40", read_recipe("quick"), 8, 1)])
 def test_shipped_sets(name, recipe, least, megabytes):
     assert sum(path.stat().st_size for path in (files("glassml") / "data" / name).iterdir()) < megabytes * 1e6
     glasses = load_glass(name)
