@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .dataset import convert, make_dataset, read_configurations, write_whole
-from .descriptors import SMALL, Configuration
+from .descriptors import (FAMILIES, SMALL, Averaged, Configuration, Descriptors, Inherent, InherentDistance, PhysicalFields,
+                                 inherent_structure)
 from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_PENALTIES, BayesRidge, MAPDebias,
                             MAPLasso, MAPRidge, evidence, plot_evidence, plot_posterior_covariance, plot_risk,
                             plot_risk_and_nll, risk_curve)
@@ -30,7 +31,7 @@ from .mlp_capacity import (ARCHITECTURES, first_layer_importance, plot_importanc
                                   sample_scores, train, treatment_scores)
 from .propensity import noise_ceiling, plot_propensity_map, two_clusters
 from .relevance import (contribution, largest, overlap_table, plot_boxed_weights, plot_weight_sizes, plot_weights)
-from .simulation import read_recipe, simulate
+from .simulation import interaction_of, read_recipe, simulate
 from .validation import evaluate, pearson
 
 # %% ../nbs/A2_report.ipynb #names
@@ -388,6 +389,27 @@ def _parser():
     command.set_defaults(run=_study_command)
 
     command = commands.add_parser(
+        "descriptors", help="compute structure descriptors",
+        description="Compute families of structure descriptors for every particle and write them to a numpy archive: X, one row a "
+                    "particle; names, of its columns; species; configuration, the number of the one it belongs to, counted from 0; "
+                    "and sources, their names.",
+        epilog="example: glassml descriptors T0.44/train --density 1.2 --family radial bond --out X.npz")
+    command.add_argument("file", nargs="+", metavar="FILE", help="files or folders of configurations, in any readable format")
+    command.add_argument("--family", nargs="+", required=True, metavar="NAME", choices=FAMILIES, help=", ".join(FAMILIES))
+    command.add_argument("--out", type=Path, required=True, metavar="X.npz", help="the archive to write")
+    command.add_argument("--potential", metavar="RECIPE",
+                         help="interaction, for energies and inherent structures: the recipe of a simulation, such as ka-3d")
+    command.add_argument("--inherent", action="store_true", help="describe inherent structures; where a file has none they are "
+                                                                 "found, with --potential")
+    command.add_argument("--average", type=float, nargs="+", metavar="L",
+                         help="lengths over which all columns are also averaged, for each species; the average ends at three times "
+                              "the largest")
+    command.add_argument("--density", type=float, help="number density, for files that have no box")
+    command.add_argument("--single", action="store_true", help="single precision")
+    command.add_argument("--jobs", type=int, default=1, help="processes, -1 for all cores (default 1)")
+    command.set_defaults(run=_descriptors_command)
+
+    command = commands.add_parser(
         "simulate", help="make a data set from a recipe",
         description="Equilibrate configurations and make runs from each of them, by molecular dynamics (pip install "
                     "'glassml[md]'). Interrupt it at will: started again, it goes on where it was.",
@@ -430,10 +452,45 @@ def _study_command(options):
     print(json.dumps(found, indent=2) if options.json else f"{result_table(found)}\n\nwritten to {options.out}")
 
 
+def _check_jobs(jobs):
+    "Refuse a number of processes that means nothing."
+    if jobs < 1 and jobs != -1:
+        raise ValueError(f"--jobs must be positive, or -1 for all cores, got {jobs}")
+
+
+def _chosen_families(options, interaction):
+    "The families that the command line names."
+    families = [replace(family, interaction=interaction) if isinstance(family, PhysicalFields) else family
+                for family in (FAMILIES[name] for name in options.family)]
+    if options.inherent:
+        families = [family if isinstance(family, InherentDistance) else Inherent(family) for family in families]
+    if options.average:
+        families += [Averaged(family, options.average, cutoff=3 * max(options.average)) for family in families]
+    return families
+
+
+def _descriptors_command(options):
+    "`glassml descriptors`."
+    _check_jobs(options.jobs)
+    interaction = interaction_of(read_recipe(options.potential)) if options.potential else None
+    configurations = read_configurations(options.file, options.density)
+    describe = Descriptors(_chosen_families(options, interaction), np.float32 if options.single else float, options.jobs,
+                           progress=True).fit(configurations)
+    if interaction is not None and (options.inherent or "rest" in options.family):
+        configurations = [c if c.inherent is not None else inherent_structure(c, interaction, describe.labels_)
+                          for c in tqdm(configurations, "inherent structures", unit="configuration")]
+    X = describe.transform(configurations)
+    with write_whole(options.out) as part, open(part, "wb") as file:
+        np.savez_compressed(file, X=X, names=describe.get_feature_names_out().astype(str),
+                            species=np.concatenate([c.species for c in configurations]),
+                            configuration=np.repeat(np.arange(len(configurations)), [len(c) for c in configurations]),
+                            sources=np.array([c.name for c in configurations]), glassml=__version__)
+    print(f"{X.shape[0]} particles, {X.shape[1]} columns, written to {options.out}")
+
+
 def _simulate_command(options):
     "`glassml simulate`."
-    if options.jobs < 1 and options.jobs != -1:
-        raise ValueError(f"--jobs must be positive, or -1 for all cores, got {options.jobs}")
+    _check_jobs(options.jobs)
     refused = simulate(read_recipe(options.recipe), options.out, options.work, options.jobs)
     reasons = {c: reason for c, reason in refused.items() if reason}
     for c, reason in reasons.items():

@@ -8,7 +8,8 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from glassml.dataset import read_configurations
+from glassml.dataset import read_configurations, write_configurations
+from glassml.descriptors import Configuration, symmetry_function_names, symmetry_functions
 from glassml.mlp_capacity import ARCHITECTURES
 
 LINEAR = ["map_ridge", "map_lasso", "map_debias", "bayes_ridge"]
@@ -101,3 +102,32 @@ def test_simulate_says_what_is_wrong(tmp_path, arguments, message):
     (tmp_path / "mine.toml").write_text(re.sub("density = .*", "density = -1", quick))
     code, out, err = glassml("simulate", *arguments, "--out", "here", cwd=tmp_path)
     assert code == 2 and message in err and not (tmp_path / "here").exists()
+
+
+def test_descriptors_of_files(tmp_path):
+    quick = files("glassml") / "data" / "quick_T0.40"
+    code, out, err = glassml("descriptors", quick / "00.npz", quick / "01.npz", "--family", "original", "--out", "X.npz", cwd=tmp_path)
+    assert code == 0, err
+    assert "500 particles, 213 columns, written to X.npz" in out
+    with np.load(tmp_path / "X.npz") as found:
+        configurations = [read_configurations(quick / name)[0] for name in ("00.npz", "01.npz")]
+        np.testing.assert_array_equal(found["X"], np.vstack([symmetry_functions(c) for c in configurations]))
+        assert found["names"].tolist() == symmetry_function_names() and found["sources"].tolist() == ["quick_T0.40/00", "quick_T0.40/01"]
+        np.testing.assert_array_equal(found["species"], np.concatenate([c.species for c in configurations]))
+        assert np.bincount(found["configuration"]).tolist() == [250, 250]
+
+
+def test_descriptors_at_rest_and_averaged(tmp_path):
+    c = read_configurations(files("glassml") / "data" / "quick_T0.40" / "00.npz")[0]
+    write_configurations(tmp_path / "one.npz", Configuration(c.positions, c.species, c.box))
+    arguments = ["descriptors", "one.npz", "--family", "radial", "field", "rest", "--inherent", "--out", "X.npz"]
+    code, out, err = glassml(*arguments, cwd=tmp_path)
+    assert code == 2 and "inherent_structure" in err and not (tmp_path / "X.npz").exists()
+    code, out, err = glassml(*arguments, "--potential", "lancon-2d", "--average", 0.5, 1, "--single", cwd=tmp_path)
+    assert code == 0, err
+    with np.load(tmp_path / "X.npz") as found:
+        assert found["X"].dtype == np.float32 and found["X"].shape == (250, len(found["names"])) and np.isfinite(found["X"]).all()
+        kinds = {name.split()[0] for name in found["names"].tolist()}
+        assert kinds == {"radial", "field", "rest", "averaged"} and "field inherent energy L=0" in found["names"]
+    code, out, err = glassml("descriptors", "one.npz", "--family", "butter", "--out", "X.npz", cwd=tmp_path)
+    assert code == 2 and "'butter'" in err and "power" in err

