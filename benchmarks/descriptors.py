@@ -25,8 +25,8 @@ from scipy.spatial import cKDTree
 
 from glassml import descriptors
 from glassml.dataset import load_glass, read_configurations
-from glassml.descriptors import (ANGULAR_PARAMETERS, SMALL, AngularFunctions, Configuration, RadialFunctions, cutoff_function,
-                                 minimum_image, neighbourhoods, symmetry_functions)
+from glassml.descriptors import (ANGULAR_PARAMETERS, FAMILIES, SMALL, AngularFunctions, BondOrder, Configuration, PhysicalFields, PowerSpectrum,
+                                 cutoff_function, minimum_image, neighbourhoods, symmetry_functions)
 
 KA = Path(__file__).resolve().parents[2] / "shared" / "data" / "botan_ka_T0.44" / "isoconfig_N4096T0.44_1_tc07.npz"
 CUTOFF = 3.0
@@ -129,7 +129,7 @@ def peer_rows(options):
     except ImportError as error:
         rows.append(Row("  dscribe", None, "s", f"not installed ({error.name})"))
     else:
-        other = cpu_seconds(lambda: dscribe_columns(configuration))
+        other = cpu_seconds(lambda: dscribe_columns(configuration), 1 if options.quick else 3)
         rows += [Row("  dscribe, same columns", other, "s", f"largest relative difference {difference(ours, theirs):.0e}"),
                  Row("  dscribe / glassml", other / seconds, "x", "target: at least 10")]
     particles = np.linspace(0, len(configuration) - 1, 3 if options.quick else 10).astype(int)
@@ -148,11 +148,58 @@ def study_rows(options):
                 "s", f"N = {len(glass)}; target: at most 5")]
 
 
+# Bond order and power spectra
+
+def freud_order(configuration, orders, shell=None, width=None):
+    "q_l and, for even l, w_l by freud, for all neighbours or weighed by one Gaussian shell."
+    freud = import_module("freud")
+    freud.parallel.set_num_threads(1)
+    box, points = freud.box.Box(*configuration.box), (configuration.positions - configuration.box / 2).astype(np.float32)
+    near = freud.locality.AABBQuery(box, points).query(points, dict(r_max=CUTOFF, exclude_ii=True)).toNeighborList()
+    if shell is not None:
+        weights = np.exp(-((near.distances - shell) ** 2) / (2 * width**2))
+        near = freud.locality.NeighborList.from_arrays(len(points), len(points), near.query_point_indices, near.point_indices,
+                                                       near.vectors, weights)
+    for third, which in ((False, list(orders)), (True, [l for l in orders if l % 2 == 0])):
+        freud.order.Steinhardt(l=which, wl=third, wl_normalize=third, weighted=shell is not None).compute((box, points), neighbors=near)
+
+
+def dscribe_power(configuration, n_max, l_max):
+    "SOAP by dscribe."
+    import ase
+    from dscribe.descriptors import SOAP
+    atoms = ase.Atoms(numbers=configuration.species, positions=configuration.positions, cell=configuration.box, pbc=True)
+    soap = SOAP(species=np.unique(configuration.species).tolist(), r_cut=CUTOFF, n_max=n_max, l_max=l_max, sigma=0.4, periodic=True)
+    soap.create(atoms, n_jobs=1)
+
+
+def order_rows(options):
+    "Bond order and power spectra against libraries, on the three-dimensional configuration."
+    configuration, source = kob_andersen(options)
+    shells, power = BondOrder(), PowerSpectrum()
+    n_max, l_max = len(power.shells), max(power.orders)
+    cases = [("bond order, all neighbours", BondOrder(shells=None), "freud", 1, lambda: freud_order(configuration, shells.orders)),
+             (f"bond order, {len(shells.shells)} shells", shells, f"freud, one shell, times {len(shells.shells)}", len(shells.shells),
+              lambda: freud_order(configuration, shells.orders, shells.shells[2], shells.width)),
+             (f"power spectrum, {n_max} shells, order {l_max}", power, "dscribe's SOAP of that size", 1,
+              lambda: dscribe_power(configuration, n_max, l_max))]
+    rows = []
+    for what, family, name, times, peer in cases[::2] if options.quick else cases:
+        columns = family.columns(configuration).shape[1]
+        seconds = cpu_seconds(lambda: family.columns(configuration), 3)
+        rows.append(Row(what, seconds, "s", f"{source}, {columns} columns"))
+        try:
+            rows.append(Row(f"  {name} / glassml", times * cpu_seconds(peer, 1 if options.quick else 3) / seconds, "x"))
+        except ImportError as error:
+            rows.append(Row(f"  {name}", None, "x", f"not installed ({error.name})"))
+    return rows
+
+
 # Growth with N, each in a process of its own so that its peak memory can be read
 
 def growth_case(family, n):
     "CPU-seconds, peak memory beyond what was in use before, and sizes of output and neighbour list in bytes."
-    family = {"radial": RadialFunctions(cutoff=CUTOFF), "angular": AngularFunctions(cutoff=CUTOFF)}[family]
+    family = PhysicalFields(None, cutoff=CUTOFF) if family == "field" else FAMILIES[family]  # these see as far as CUTOFF
     family.columns(jittered_lattice(1000, 2, 1.0, (1.0,)))
     configuration = jittered_lattice(n, 2, 1.0, (1.0,))
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak of the compiler
@@ -178,7 +225,7 @@ def growth_rows(options):
     largest = options.largest or (20_000 if options.quick else 1_000_000)
     sizes = np.unique(np.geomspace(min(10_000, largest / 4), largest, 2 if options.quick else 5).round().astype(int)).tolist()
     rows = []
-    for family in ("radial", "angular"):
+    for family in ("radial", "angular", "bond", "power", "field"):
         cases = []
         for n in sizes:
             done = subprocess.run([sys.executable, __file__, "--growth", family, str(n)], check=True, capture_output=True, text=True)
@@ -281,16 +328,23 @@ def limit_rows(options):
     triples = triples_within(configuration)
     ranges = len(np.unique(ANGULAR_PARAMETERS[:, 0]))
     exponentials = triples * ranges
+    pairs = sum(len(part.index) for part in neighbourhoods(configuration, CUTOFF))
+    others = []
+    for name, shells in (("radial", len(FAMILIES["radial"].centres)), ("bond", len(BondOrder().shells)), ("power", len(PowerSpectrum().shells))):
+        FAMILIES[name].columns(configuration)
+        seconds = cpu_seconds(lambda: FAMILIES[name].columns(configuration), 3) - neighbours
+        others.append(Row(f"exponentials in {name}, likewise", pairs * shells / seconds / 1e6, "million/s",
+                          f"{pairs * shells / seconds / rates['own'] * 100:.0f} % of the limit; {pairs} pairs, {shells} shells"))
     return [Row("bare loop of our exponential", rates["own"] / 1e6, "million/s"),
             Row("bare loop of the library's exponential", rates["numba"] / 1e6, "million/s"),
             Row("exponentials in G4, without the neighbour list", exponentials / (whole - neighbours) / 1e6, "million/s",
                 f"{triples} triples, {ranges} exponentials each for {len(ANGULAR_PARAMETERS)} sets"),
             Row("  triples x sets in G4", triples * len(ANGULAR_PARAMETERS) / (whole - neighbours) / 1e6, "million/s"),
             Row("  share of the limit", exponentials / (whole - neighbours) / rates["own"] * 100, "%",
-                "of the time the exponentials alone would take; the rest finds triples, powers and sums")]
+                "of the time the exponentials alone would take; the rest finds triples, powers and sums"), *others]
 
 
-SECTIONS = {"peers": peer_rows, "study": study_rows, "growth": growth_rows, "neighbours": neighbour_rows, "limit": limit_rows}
+SECTIONS = {"peers": peer_rows, "order": order_rows, "study": study_rows, "growth": growth_rows, "neighbours": neighbour_rows, "limit": limit_rows}
 
 
 def main():

@@ -578,9 +578,19 @@ def symmetry_function_names(species=(1, 2, 3)):
         Such as "radial R=0.50a species 1" and "angular xi=2.554a lambda=-1 zeta=2 species 13".
     """
     radial = [f"radial R={R:.2f}a species {s}" for R in RADIAL_CENTRES for s in species]
-    angular = [f"angular xi={xi:.3f}a lambda={lam:g} zeta={zeta:g} species {s}{t}"
-               for xi, lam, zeta in ANGULAR_PARAMETERS for i, s in enumerate(species) for t in species[i:]]
+    angular = [f"angular xi={xi:.3f}a lambda={lam:g} zeta={zeta:g} species {pair}"
+               for xi, lam, zeta in ANGULAR_PARAMETERS for pair in _pairs_of(species)]
     return radial + angular
+
+
+def _pairs_of(species):
+    "Names of all unordered pairs of species."
+    return [_pair_of(s, t) for s, t in combinations_with_replacement(species, 2)]
+
+
+def _pair_of(s, t):
+    "Such as 12, or 3-11 where digits would run together."
+    return f"{s}{t}" if max(s, t) < 10 else f"{s}-{t}"
 
 # %% ../nbs/00_descriptors.ipynb #plot-scales
 def plot_scales(scales, names, threshold=1e-4, ax=None):
@@ -690,7 +700,8 @@ def neighbourhoods(configuration, cutoff, labels=None):
     species, n_species = _species_index(configuration, labels)
     tree = cKDTree(positions, boxsize=box)
     volume = np.pi * cutoff**2 if len(box) == 2 else 4 / 3 * np.pi * cutoff**3
-    for rows in np.array_split(tree.indices, np.ceil(len(positions) * (1 + len(positions) * volume / box.prod()) / _BLOCK)):
+    n_blocks = np.ceil(len(positions) * (1 + len(positions) * volume / box.prod()) / _BLOCK)
+    for rows in np.array_split(tree.indices, min(n_blocks, len(positions))):
         pairs = cKDTree(positions[rows], boxsize=box).sparse_distance_matrix(tree, cutoff, output_type="ndarray")
         pairs = pairs[rows[pairs["i"]] != pairs["j"]]
         i, j = pairs["i"], pairs["j"]
@@ -748,6 +759,12 @@ class Family(ABC):
         ValueError
             If the box is too small for the cutoff, or a species is not among the labels.
         """
+
+
+def _check_reach(cutoff):
+    "Refuse a cutoff that is no distance."
+    if not (np.isscalar(cutoff) and 0 < cutoff < np.inf):
+        raise ValueError(f"cutoff must be positive and finite, got {cutoff}")
 
 # %% ../nbs/00_descriptors.ipynb #cutoff-function
 def cutoff_function(distance, cutoff):
@@ -862,6 +879,8 @@ def local_radial_functions(configuration, centres, width, cutoff, labels=None):
 def _radial_parameters(centres, width):
     "Centres and eta = 1 / width^2 of each, checked."
     centres, width = finite_array("centres", centres, 1), finite_array("width", width)
+    if len(centres) == 0:
+        raise ValueError("centres must not be empty")
     if width.shape not in ((), centres.shape) or not (width > 0).all():
         raise ValueError(f"width must be positive, one number or {len(centres)}, got {width.tolist()}")
     return centres, np.broadcast_to(1 / width**2, centres.shape).copy()
@@ -1052,10 +1071,12 @@ class RadialFunctions(Family):
 
     def __post_init__(self):
         _radial_parameters(self.centres, self.width)
+        _check_reach(self.cutoff)
+        object.__setattr__(self, "centres", tuple(np.asarray(self.centres, float).tolist()))
 
     def names(self, labels, dimension):
         widths = np.broadcast_to(self.width, len(self.centres))
-        return [f"radial R={R:g} width={w:g} species {s}" for R, w in zip(self.centres, widths) for s in labels]
+        return [f"radial R={R:g} width={w:g} rc={self.cutoff:g} species {s}" for R, w in zip(self.centres, widths) for s in labels]
 
     def columns(self, configuration, labels=None):
         return local_radial_functions(configuration, self.centres, self.width, self.cutoff, labels)
@@ -1089,6 +1110,7 @@ class AngularFunctions(Family):
 
     def __post_init__(self):
         self._scaled()
+        _check_reach(self.cutoff)
 
     def _scaled(self):
         "The parameters, with xi in units of length."
@@ -1098,9 +1120,8 @@ class AngularFunctions(Family):
 
     def names(self, labels, dimension):
         kind = "angular" if self.narrow else "angular wide"
-        pairs = [f"{s}{t}" for n, s in enumerate(labels) for t in labels[n:]]
-        return [f"{kind} xi={xi:g} lambda={lam:g} zeta={zeta:g} species {pair}"
-                for xi, lam, zeta in self._scaled() for pair in pairs]
+        return [f"{kind} xi={xi:g} lambda={lam:g} zeta={zeta:g} rc={self.cutoff:g} species {pair}"
+                for xi, lam, zeta in self._scaled() for pair in _pairs_of(labels)]
 
     def columns(self, configuration, labels=None):
         return local_angular_functions(configuration, self._scaled(), self.cutoff, self.narrow, labels)
@@ -1239,7 +1260,7 @@ def _shell_weights(distance, shells, sharpness, cutoff, taper):
         if distance[j] > 0:
             fade = _fade(distance[j], cutoff, taper)
             for n in range(len(shells)):
-                w[n, j] = fade * np.exp(-sharpness * (distance[j] - shells[n]) ** 2)
+                w[n, j] = fade * _exp(-sharpness * (distance[j] - shells[n]) ** 2)
     return w
 
 
@@ -1500,7 +1521,8 @@ class BondOrder(Family):
         return [f"q{l}" for l in self.orders] + [f"w{l}" for l in self.orders if l % 2 == 0]
 
     def names(self, labels, dimension):
-        where = [f"r<{self.cutoff:.2f}"] if self.shells is None else [f"R={R:.2f}" for R in self.shells]
+        where = ([f"r<{self.cutoff:g}"] if self.shells is None else
+                 [f"R={R:g} width={self.width:g} rc={self.cutoff:g}" for R in self.shells])
         whose = [f" species {s}" for s in labels] if self.by_species else [""]
         return [f"bond {q} {shell}{of}" for q in self._quantities(dimension) for shell in where for of in whose]
 
@@ -1620,7 +1642,7 @@ class PowerSpectrum(Family):
 
     def names(self, labels, dimension):
         channels = list(product(labels, self.shells))
-        return [f"power R={R:.2f},{Q:.2f} {'m' if dimension == 2 else 'l'}={l} species {s}{t}"
+        return [f"power R={R:g},{Q:g} width={self.width:g} rc={self.cutoff:g} {'m' if dimension == 2 else 'l'}={l} species {_pair_of(s, t)}"
                 for l in self.orders for (s, R), (t, Q) in combinations_with_replacement(channels, 2)]
 
     def columns(self, configuration, labels=None):
@@ -1894,7 +1916,8 @@ def inherent_structure(configuration, interaction, labels=None, tolerance=1e-6, 
     Raises
     ------
     ValueError
-        If the interaction is not for these species, or the box is too small for its cut.
+        If the interaction is not for these species, the box is too small for its cut, or the force between two particles
+        overflows.
     RuntimeError
         If the steps were not enough.
 
@@ -1915,19 +1938,23 @@ def inherent_structure(configuration, interaction, labels=None, tolerance=1e-6, 
     x, v, dt, alpha, downhill = configuration.positions.copy(), 0, longest / 4, 0.1, 0
     for _ in range(max_steps):
         F = forces(x)
+        if not np.isfinite(F).all():
+            raise ValueError("two particles are so close that the force between them is no finite number")
         if np.abs(F).max() < tolerance:
             return replace(configuration, inherent=_wrap(x, configuration.box))
         downhill = downhill + 1 if (F * v).sum() > 0 else 0
-        v = (1 - alpha) * v + alpha * _norm(v) / _norm(F) * F if downhill else 0
+        v = (1 - alpha) * v + alpha * _norm(v) * F / _norm(F) if downhill else 0
         dt, alpha = (min(1.1 * dt, longest), 0.99 * alpha) if downhill > 5 else (dt, alpha) if downhill else (dt / 2, 0.1)
         v = v + dt * F
-        x = x + dt * v * min(1, 0.1 * length / (dt * np.abs(v).max()))
+        v = v * min(1, 0.1 * length / (dt * np.abs(v).max()))
+        x = x + dt * v
     raise RuntimeError(f"no minimum found in {max_steps} steps; the largest force is {np.abs(F).max():.3g}")
 
 
 def _norm(vectors):
-    "Length of all vectors taken as one, without the threads of BLAS, which cost more than they bring."
-    return np.sqrt(np.sum(np.square(vectors)))
+    "Length of all vectors taken as one, without the threads of BLAS and without overflow."
+    largest = np.abs(vectors).max()
+    return largest * np.sqrt(np.sum(np.square(vectors / largest))) if largest > 0 else 0.0
 
 
 class _PairForces:
@@ -1976,10 +2003,19 @@ class Inherent(Family):
     Parameters
     ----------
     family : Family
-        Any.
+        Any that needs no more than positions and species.
+
+    Raises
+    ------
+    ValueError
+        If the family is `InherentDistance`, which compares both.
     """
 
     family: Family
+
+    def __post_init__(self):
+        if isinstance(self.family, InherentDistance) or not isinstance(self.family, Family):
+            raise ValueError(f"family must be one that looks at positions alone, got {type(self.family).__name__}")
 
     def names(self, labels, dimension):
         return [" ".join([(words := name.split())[0], "inherent", *words[1:]]) for name in self.family.names(labels, dimension)]
@@ -2201,6 +2237,11 @@ class PhysicalFields(Family):
     cutoff : float
         Where the weights end, in units of length.
 
+    Raises
+    ------
+    ValueError
+        If a length or the cutoff is not positive.
+
     Notes
     -----
     Jung, Biroli and Berthier, Phys. Rev. Lett. 130, 238202 (2023), who evaluate them on inherent structures:
@@ -2211,6 +2252,10 @@ class PhysicalFields(Family):
     lengths: tuple = (0.5, 1.0, 2.0)
     cutoff: float = 6.0
 
+    def __post_init__(self):
+        _checked_lengths(self.lengths)
+        _check_reach(self.cutoff)
+
     def _own(self, dimension):
         "Names of the fields that a particle has by itself."
         energy = [] if self.interaction is None else ["energy"]
@@ -2219,7 +2264,7 @@ class PhysicalFields(Family):
     def names(self, labels, dimension):
         own, variance = self._own(dimension), [] if self.interaction is None else ["variance"]
         return [f"field {what} L=0" for what in own] + [
-            f"field {what} L={L:.2f} {group}" for L in self.lengths for group in [*(f"species {s}" for s in labels), "all"]
+            f"field {what} L={L:g} rc={self.cutoff:g} {group}" for L in self.lengths for group in [*(f"species {s}" for s in labels), "all"]
             for what in ["density", *own, *variance]]
 
     def columns(self, configuration, labels=None):
@@ -2252,6 +2297,11 @@ class Averaged(Family):
     per_species : bool
         Average over the particles of each species apart (the default), or over all together.
 
+    Raises
+    ------
+    ValueError
+        If a length, the cutoff or the number of generations is not positive.
+
     Notes
     -----
     Boattini, Smallenburg and Filion, Phys. Rev. Lett. 127, 088007 (2021), who take L equal to the cutoff and all species
@@ -2264,15 +2314,21 @@ class Averaged(Family):
     generations: int = 1
     per_species: bool = True
 
+    def __post_init__(self):
+        if not isinstance(self.family, Family):
+            raise ValueError(f"family must be a Family, got {type(self.family).__name__}")
+        _checked_lengths(self.lengths)
+        _check_reach(self.cutoff)
+        if self.generations < 1 or self.generations != round(self.generations):
+            raise ValueError(f"generations must be a positive integer, got {self.generations}")
+
     def names(self, labels, dimension):
         groups = [f"species {s}" for s in labels] if self.per_species else ["all"]
         again = ["", *(f" generation {n}" for n in range(2, self.generations + 1))]
-        return [f"averaged L={L:.2f} {group}{n} of {name}" for n in again[: self.generations] for L in self.lengths
+        return [f"averaged L={L:g} rc={self.cutoff:g} {group}{n} of {name}" for n in again[: self.generations] for L in self.lengths
                 for group in groups for name in self.family.names(labels, dimension)]
 
     def columns(self, configuration, labels=None):
-        if self.generations < 1 or self.generations != round(self.generations):
-            raise ValueError(f"generations must be a positive integer, got {self.generations}")
         n_species = _species_index(configuration, labels)[1]
         groups = range(n_species) if self.per_species else [n_species]
         x = self.family.columns(configuration, labels)
@@ -2304,7 +2360,7 @@ class Original(Family):
 
     def columns(self, configuration, labels=None):
         present = np.unique(configuration.species).tolist()
-        place = {name: column for column, name in enumerate(symmetry_function_names(labels or present))}
+        place = {name: column for column, name in enumerate(symmetry_function_names(present if labels is None else labels))}
         _species_index(configuration, labels)  # complains of a species that is not among the labels
         X = np.zeros((len(configuration), len(place)))
         X[:, [place[name] for name in symmetry_function_names(present)]] = symmetry_functions(
@@ -2364,17 +2420,19 @@ class Descriptors(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there is no configuration or no family, dimensions differ, or a family does not exist in this dimension.
+            If there is no configuration or no family, dimensions differ, or two columns have the same name.
         """
         configurations = _several(configurations)
-        if not self.families or not all(isinstance(family, Family) for family in self.families):
+        if isinstance(self.families, Family) or not self.families or not all(isinstance(f, Family) for f in self.families):
             raise ValueError(f"families must be a sequence of at least one Family, got {self.families!r}")
         dimensions = {c.positions.shape[1] for c in configurations}
         if len(dimensions) > 1:
             raise ValueError("configurations must have one dimension, got both two- and three-dimensional ones")
         [self.dimension_] = dimensions
         self.labels_ = np.unique(np.concatenate([np.unique(c.species) for c in configurations])).tolist()
-        self.get_feature_names_out()  # a family that does not exist in this dimension says so now
+        names, times = np.unique(self.get_feature_names_out().astype(str), return_counts=True)
+        if times.max() > 1:
+            raise ValueError(f"two columns are called '{names[times.argmax()]}'; families that differ must differ in a name")
         return self
 
     def transform(self, configurations):

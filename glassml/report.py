@@ -404,6 +404,9 @@ def _parser():
     command.add_argument("--average", type=float, nargs="+", metavar="L",
                          help="lengths over which all columns are also averaged, for each species; the average ends at three times "
                               "the largest")
+    command.add_argument("--unit", type=float, metavar="A", help="size of a small particle, the length in which the ranges of "
+                                                                "original and angular are given (default 0.618)")
+    command.add_argument("--cutoff", type=float, metavar="R", help="how far families see that have a cutoff (default 3; field 6)")
     command.add_argument("--density", type=float, help="number density, for files that have no box")
     command.add_argument("--single", action="store_true", help="single precision")
     command.add_argument("--jobs", type=int, default=1, help="processes, -1 for all cores (default 1)")
@@ -431,6 +434,13 @@ def _parser():
     return parser
 
 # %% ../nbs/A2_report.ipynb #study-command
+def _check_writable(out):
+    "Refuse a place that cannot be written, before the work and not after it."
+    place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    if not os.access(place, os.W_OK):
+        raise ValueError(f"--out {out} cannot be written")
+
+
 def _study_command(options):
     "`glassml study`."
     if options.epochs < 1:
@@ -439,9 +449,7 @@ def _study_command(options):
         raise ValueError(f"--seed must not be negative, got {options.seed}")
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out} is a file, not a folder")
-    place = next(folder for folder in (options.out, *options.out.absolute().parents) if folder.exists())
-    if not os.access(place, os.W_OK):  # said before the work, not after
-        raise ValueError(f"--out {options.out} cannot be written")
+    _check_writable(options.out)
     configurations = read_configurations(options.file, options.density)
     for name, count in Counter(c.extra.get("format", "glassml npz") for c in configurations).items():
         print(f"{count} configuration{'s' * (count > 1)}: {name}", file=sys.stderr)
@@ -460,7 +468,8 @@ def _check_jobs(jobs):
 
 def _chosen_families(options, interaction):
     "The families that the command line names."
-    families = [replace(family, interaction=interaction) if isinstance(family, PhysicalFields) else family
+    given = dict(interaction=interaction, unit=options.unit, cutoff=options.cutoff)
+    families = [replace(family, **{name: value for name, value in given.items() if value is not None and hasattr(family, name)})
                 for family in (FAMILIES[name] for name in options.family)]
     if options.inherent:
         families = [family if isinstance(family, InherentDistance) else Inherent(family) for family in families]
@@ -469,15 +478,28 @@ def _chosen_families(options, interaction):
     return families
 
 
+def _at_rest(configuration, interaction, labels):
+    "The configuration with its inherent structure, found if it has none."
+    if configuration.inherent is not None:
+        return configuration
+    try:
+        return inherent_structure(configuration, interaction, labels)
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{configuration.name}: {error}") from error
+
+
 def _descriptors_command(options):
     "`glassml descriptors`."
     _check_jobs(options.jobs)
+    if options.out.is_dir() or not options.out.absolute().parent.is_dir():
+        raise ValueError(f"--out {options.out} must name a file in a folder that exists")
+    _check_writable(options.out)
     interaction = interaction_of(read_recipe(options.potential)) if options.potential else None
     configurations = read_configurations(options.file, options.density)
     describe = Descriptors(_chosen_families(options, interaction), np.float32 if options.single else float, options.jobs,
                            progress=True).fit(configurations)
     if interaction is not None and (options.inherent or "rest" in options.family):
-        configurations = [c if c.inherent is not None else inherent_structure(c, interaction, describe.labels_)
+        configurations = [_at_rest(c, interaction, describe.labels_)
                           for c in tqdm(configurations, "inherent structures", unit="configuration")]
     X = describe.transform(configurations)
     with write_whole(options.out) as part, open(part, "wb") as file:

@@ -129,5 +129,10 @@ def test_descriptors_at_rest_and_averaged(tmp_path):
         assert found["X"].dtype == np.float32 and found["X"].shape == (250, len(found["names"])) and np.isfinite(found["X"]).all()
         kinds = {name.split()[0] for name in found["names"].tolist()}
         assert kinds == {"radial", "field", "rest", "averaged"} and "field inherent energy L=0" in found["names"]
-    code, out, err = glassml("descriptors", "one.npz", "--family", "butter", "--out", "X.npz", cwd=tmp_path)
-    assert code == 2 and "'butter'" in err and "power" in err
+    for wrong, said in [(["butter"], "'butter'"), (["radial", "radial"], "two columns are called 'radial R=0.5"),
+                        (["radial", "--cutoff", "9"], "at most half the shortest box edge"), (["original", "--unit", "-1"], "unit must be positive"),
+                        (["radial", "--jobs", "0"], "--jobs must be positive")]:
+        code, out, err = glassml("descriptors", "one.npz", "--out", "Y.npz", "--family", *wrong, cwd=tmp_path)
+        assert code == 2 and said in err and not (tmp_path / "Y.npz").exists()
+    code, out, err = glassml("descriptors", "one.npz", "--family", "radial", "--out", "nowhere/Y.npz", cwd=tmp_path)
+    assert code == 2 and "must name a file in a folder that exists" in err

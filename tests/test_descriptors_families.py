@@ -1,4 +1,5 @@
 """What every family of descriptors must do, tried on random configurations."""
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,8 @@ from hypothesis import strategies as st
 from joblib import parallel_config
 from sklearn.base import clone
 
-from glassml.descriptors import (FAMILIES, AngularFunctions, Averaged, Configuration, Descriptors, Inherent, PhysicalFields,
-                                 neighbourhoods)
+from glassml.descriptors import (FAMILIES, AngularFunctions, Averaged, BondOrder, Configuration, Descriptors, Inherent,
+                                 InherentDistance, PhysicalFields, PowerSpectrum, RadialFunctions, neighbourhoods)
 
 CUTOFF = 3.0
 LAW = np.array([[[1.0, 0.8], [0.8, 0.88]], [[1.0, 1.5], [1.5, 0.5]], [[2.5, 2.0], [2.0, 2.2]], [[2.5, 2.0], [2.0, 2.2]],
@@ -41,6 +42,13 @@ def same(X, Y, tolerance=1e-9):
     np.testing.assert_allclose(X, Y, rtol=0, atol=tolerance * max(1, np.abs(Y).max()))
     scale = np.abs(Y).max(axis=0)
     assert (np.abs(X - Y).max(axis=0) <= tolerance * np.maximum(scale, 1e-9 * scale.max())).all()
+
+
+def with_species_exchanged(name):
+    "What a column is called when 1 and 2 have changed places."
+    name = re.sub(r"species (\d+)", lambda found: "species " + found[1].translate({49: "2", 50: "1"}), name)
+    name = re.sub(r"power R=(\S+),(\S+) (.*) species 21", r"power R=\2,\1 \3 species 12", name)  # each with its own shell
+    return re.sub("species 21", "species 12", name)
 
 
 families = pytest.mark.parametrize("name", ALL)
@@ -98,12 +106,12 @@ def test_a_droplet_may_be_turned_by_any_angle(name, seed, dimension):
 @few
 @given(seed=seeds, dimension=dimensions)
 def test_relabelling_species_permutes_columns(name, seed, dimension):
-    c = liquid(seed, dimension)
-    family, swapped = ALL[name], 3 - c.species
-    law = replace(family, interaction=LAW[:, ::-1, ::-1]) if name == "field" else family
-    other = law.columns(changed(c, species=swapped))
-    weights = np.random.default_rng(0).normal(size=(len(c), 3)) / len(c)  # a fingerprint of each column
-    same(np.sort(weights.T @ other, axis=1).T, np.sort(weights.T @ family.columns(c), axis=1).T)
+    c, family = liquid(seed, dimension), ALL[name]
+    names = family.names([1, 2], dimension)
+    columns = dict(zip(names, family.columns(c).T))
+    exchanged = replace(family, interaction=LAW[:, ::-1, ::-1]) if name == "field" else family
+    other = exchanged.columns(changed(c, species=3 - c.species))
+    same(other, np.column_stack([columns[with_species_exchanged(label)] for label in names]))
     same(family.columns(changed(c, species=np.array([0, 4, 9])[c.species])), family.columns(c))
 
 
@@ -127,7 +135,7 @@ def test_nothing_jumps_when_a_neighbour_crosses_the_cutoff(name, seed, dimension
     for step in (-1e-7, 1e-7):
         moved = c.positions.copy()
         moved[1 + nearest] = c.positions[0] + away[nearest] * (CUTOFF + step) / distance[nearest]
-        X = ALL[name].columns(changed(c, moved))
+        X = ALL[name].columns(changed(c, moved, inherent=moved))
         if step < 0:
             before = X
     assert (np.abs(X - before).max(axis=0) <= 1e-4 * np.maximum(np.abs(before).max(axis=0), 1e-3)).all()
@@ -153,12 +161,14 @@ def test_a_tiny_box_is_refused(name, dimension):
 
 
 def test_the_plane_is_not_space_with_a_flat_direction():
-    c = liquid(0, 2)
-    flat = Configuration(np.column_stack([c.positions, np.full(len(c), 3.5)]), c.species, 7.0)
-    for name in ("bond", "power"):
-        assert ALL[name].names([1, 2], 2) != ALL[name].names([1, 2], 3)
-        one, other = ALL[name].columns(c), ALL[name].columns(flat)
-        assert one.shape != other.shape or not np.allclose(one, other)
+    """Two neighbours at a right angle: their second harmonics cancel in the plane; in space P_2(cos 90°) is -1/2."""
+    flat = Configuration([[4, 4], [5, 4], [4, 5]], [1, 1, 1], 8.0)
+    deep = Configuration([[4, 4, 4], [5, 4, 4], [4, 5, 4]], [1, 1, 1], 8.0)
+    order, power = BondOrder([2], None, taper=0, floor=0), PowerSpectrum([2], [1.0])
+    np.testing.assert_allclose(order.columns(flat)[0], [0], atol=1e-15)
+    np.testing.assert_allclose(order.columns(deep)[0, 0], np.sqrt((2 - 1) / 4))
+    np.testing.assert_allclose(power.columns(flat)[0], [0], atol=1e-15)
+    np.testing.assert_allclose(power.columns(deep)[0], [2 - 1])
 
 
 @few
@@ -191,6 +201,27 @@ def test_mistakes_are_named():
         Inherent(FAMILIES["radial"]).columns(Configuration(flat.positions, flat.species, flat.box))
     with pytest.raises(ValueError, match="cutoff must be positive"):
         next(neighbourhoods(flat, 0))
+
+
+@pytest.mark.parametrize("make, said", [
+    (lambda: RadialFunctions(cutoff=-1), "cutoff must be positive"), (lambda: RadialFunctions([]), "centres must not be empty"),
+    (lambda: AngularFunctions(cutoff=np.inf), "cutoff must be positive"), (lambda: PhysicalFields(lengths=(-1,)), "lengths must be positive"),
+    (lambda: PhysicalFields(lengths=1.0), "lengths must have 1 dim"), (lambda: Averaged("radial"), "must be a Family, got str"),
+    (lambda: Averaged(RadialFunctions(), generations=0), "generations must be a positive integer"),
+    (lambda: Inherent(InherentDistance()), "looks at positions alone"),
+    (lambda: Descriptors(RadialFunctions()).fit(liquid(0, 2)), "families must be a sequence"),
+    (lambda: Descriptors([RadialFunctions(), RadialFunctions()]).fit(liquid(0, 2)), "two columns are called 'radial R=")])
+def test_parameters_that_cannot_be_are_refused(make, said):
+    with pytest.raises(ValueError, match=said):
+        make()
+
+
+def test_families_that_differ_in_the_cutoff_have_other_names():
+    describe = Descriptors([family for cutoff in (2.0, 3.0) for family in (
+        RadialFunctions(cutoff=cutoff), AngularFunctions(cutoff=cutoff), BondOrder(cutoff=cutoff), PowerSpectrum(cutoff=cutoff),
+        Averaged(RadialFunctions(), cutoff=cutoff))]).fit(liquid(0, 2))
+    names = describe.get_feature_names_out()
+    assert len(set(names)) == len(names)
 
 
 def test_two_processes_and_two_dask_workers_give_the_same_bytes():

@@ -131,11 +131,11 @@ def test_fields_against_a_full_matrix(dimension):
         for group, members in {"species 1": state.species == 1, "species 2": state.species == 2, "all": state.species > 0}.items():
             W = weights(state, L, 2.9) * members
             for what, values in own.items():
-                np.testing.assert_allclose(found[f"field {what} L={L:.2f} {group}"], W @ values / W.sum(axis=1), rtol=1e-10)
+                np.testing.assert_allclose(found[f"field {what} L={L:g} rc=2.9 {group}"], W @ values / W.sum(axis=1), rtol=1e-10)
             mean = W @ energy / W.sum(axis=1)
             variance = (W * (energy - mean[:, None])**2).sum(axis=1) / W.sum(axis=1)
-            np.testing.assert_allclose(found[f"field variance L={L:.2f} {group}"], variance, rtol=1e-9)
-            np.testing.assert_allclose(found[f"field density L={L:.2f} {group}"], W.sum(axis=1) - members, atol=1e-12)
+            np.testing.assert_allclose(found[f"field variance L={L:g} rc=2.9 {group}"], variance, rtol=1e-9)
+            np.testing.assert_allclose(found[f"field density L={L:g} rc=2.9 {group}"], W.sum(axis=1) - members, atol=1e-12)
 
 
 def test_generations_per_species_against_a_full_matrix():

