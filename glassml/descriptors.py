@@ -1867,9 +1867,10 @@ def _checked_interaction(configuration, interaction, labels):
 
 def _refuse_coincidence(positions):
     "Raise if two particles are at the same position."
-    places, times = np.unique(positions, axis=0, return_counts=True)
-    if len(places) < len(positions):
-        raise ValueError(f"two particles are at the same position, {places[times.argmax()].tolist()}")
+    in_order = positions[np.lexsort(positions.T)]
+    same = (in_order[1:] == in_order[:-1]).all(axis=1)
+    if same.any():
+        raise ValueError(f"two particles are at the same position, {in_order[1:][same][0].tolist()}")
 
 # %% ../nbs/00_descriptors.ipynb #forces
 @njit
@@ -2024,24 +2025,47 @@ class Inherent(Family):
         return self.family.columns(Configuration(_at_rest(configuration), configuration.species, configuration.box), labels)
 
 # %% ../nbs/00_descriptors.ipynb #tessellation
-def _tessellation(configuration):
-    "Voronoi diagram of the particles, which come first, and of as many of their images as matter."
+def _tessellations(configuration):
+    "Voronoi diagrams of the particles, tile by tile: indices of those in the tile, and a diagram in which they come first."
     positions, box = configuration.positions, configuration.box
     _refuse_coincidence(positions)
-    margin = 2.5 * (box.prod() / len(positions))**(1 / len(box))
-    while True:
-        diagram = Voronoi(np.vstack([positions, _images(positions, box, margin)]))
-        reach = _farthest_corner(diagram, len(positions))
-        if 2 * reach <= margin:
-            return diagram
-        margin = 2.1 * min(reach, margin)
+    tiles, members = _tiles(positions, box)
+    for tile in np.ndindex(*tiles):
+        rows, margin = members(tile), 2.5 * (box.prod() / len(positions))**(1 / len(box))
+        while len(rows):
+            diagram = Voronoi(np.vstack([positions[rows], _around(tile, tiles, members, positions, box, margin)]))
+            reach = _farthest_corner(diagram, len(rows))
+            if 2 * reach <= margin:
+                yield rows, diagram
+                break
+            margin = 2.1 * min(reach, margin)
 
 
-def _images(positions, box, margin):
-    "Periodic images of the positions that are at most `margin` outside the box, without the positions themselves."
-    times = [range(-n, n + 1) for n in np.ceil(margin / box).astype(int)]
-    shifted = [positions + box * shift for shift in product(*times) if any(shift)]
-    return np.vstack([x[((x >= -margin) & (x <= box + margin)).all(axis=1)] for x in shifted])
+def _tiles(positions, box):
+    "How many tiles there are along each edge of the box, and a function that gives the particles in one of them."
+    tiles = np.maximum(box * (len(positions) / _TILE / box.prod())**(1 / len(box)), 1).astype(int)
+    place = np.minimum(positions / box * tiles, tiles - 1).astype(int)
+    number = np.ravel_multi_index(place.T, tiles)
+    order = np.argsort(number, kind="stable")
+    first = np.searchsorted(number[order], np.arange(tiles.prod() + 1))
+
+    def members(tile):
+        k = np.ravel_multi_index(np.mod(tile, tiles), tiles)
+        return order[first[k]:first[k + 1]]
+
+    return tiles, members
+
+
+def _around(tile, tiles, members, positions, box, margin):
+    "Positions of the particles, and of their periodic images, that are outside a tile but at most `margin` away from it."
+    low, high = np.multiply(tile, box / tiles) - margin, np.add(tile, 1) * box / tiles + margin
+    steps = product(*[range(-m, m + 1) for m in np.ceil(margin * tiles / box).astype(int)])
+    others = [np.add(tile, step) for step in steps if any(step)]
+    near = np.vstack([positions[members(other)] + box * (other // tiles) for other in others])
+    return near[((near >= low) & (near <= high)).all(axis=1)]
+
+
+_TILE = 5000  # particles in a tile
 
 
 def _farthest_corner(diagram, n):
@@ -2086,14 +2110,15 @@ def voronoi(configuration):
     ValueError
         If two particles are at the same position.
     """
-    n, dimension = configuration.positions.shape
-    diagram = _tessellation(configuration)
-    faces = (diagram.ridge_points < n).any(axis=1)
-    ends = diagram.ridge_points[faces]
-    A = _face_sizes(diagram.vertices, [diagram.ridge_vertices[f] for f in np.flatnonzero(faces)])
-    R = np.linalg.norm(diagram.points[ends[:, 0]] - diagram.points[ends[:, 1]], axis=1)
-    sums = [np.bincount(ends.ravel(), np.repeat(x, 2), minlength=n)[:n] for x in (A * R / 2 / dimension, A)]
-    return Cells(*sums)
+    dimension, size, boundary = configuration.positions.shape[1], np.empty(len(configuration)), np.empty(len(configuration))
+    for rows, diagram in _tessellations(configuration):
+        n = len(rows)
+        faces = (diagram.ridge_points < n).any(axis=1)
+        ends = diagram.ridge_points[faces]
+        A = _face_sizes(diagram.vertices, [diagram.ridge_vertices[f] for f in np.flatnonzero(faces)])
+        R = np.linalg.norm(diagram.points[ends[:, 0]] - diagram.points[ends[:, 1]], axis=1)
+        size[rows], boundary[rows] = (np.bincount(ends.ravel(), np.repeat(x, 2), minlength=n)[:n] for x in (A * R / 2 / dimension, A))
+    return Cells(size, boundary)
 
 
 def _face_sizes(vertices, faces):
