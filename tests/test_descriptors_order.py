@@ -169,4 +169,5 @@ def test_coefficients_of_order_zero_count_neighbours():
         count[rows] = c[:, :, 0, 0]
     r = np.linalg.norm(minimum_image(configuration.positions - configuration.positions[:, None], configuration.box), axis=2)
     near = (r < 1.4) & ~np.eye(len(r), dtype=bool)
-    assert (count == np.column_stack([near[:, configuration.species == s].sum(axis=1) for s in (1, 2)])).all()
+    expected = np.column_stack([near[:, configuration.species == s].sum(axis=1) for s in (1, 2)])
+    np.testing.assert_allclose(count, expected, rtol=1e-14)
