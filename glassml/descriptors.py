@@ -1055,7 +1055,7 @@ class RadialFunctions(Family):
     centres : (C,) sequence of float
         Centres of the shells, in units of length.
     width : float or (C,) sequence of float
-        Their widths, in units of length.
+        Their widths, in units of length: a neighbour at r counts exp(-((r - R) / width)^2).
     cutoff : float
         Where the sight of a particle ends, in units of length.
 
