@@ -33,7 +33,8 @@ from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
 from .dataset import read_configurations, write_configurations, write_whole
-from .descriptors import Configuration, finite_array, interaction_table, lennard_jones, minimum_image, pair_energy
+from .descriptors import (Configuration, finite_array, interaction_table, minimum_image, pair_energy, pair_force,
+                                 potential_energy, wrap)
 from .propensity import broken_bonds, self_scattering, unwrap
 
 # %% ../nbs/A0_simulation.ipynb #recipe
@@ -288,7 +289,7 @@ def neighbour_list(positions, box, cut):
     distance : (n,) array
         Their distances.
     """
-    pairs = cKDTree(np.mod(positions, box), boxsize=box).query_pairs(cut, output_type="ndarray")
+    pairs = cKDTree(wrap(positions, box), boxsize=box).query_pairs(cut, output_type="ndarray")
     i, j = np.concatenate([pairs, pairs[:, ::-1]]).T
     order = np.argsort(i, kind="stable")
     i, j = i[order], j[order]
@@ -384,10 +385,8 @@ def energy_per_particle(recipe, positions, species):
     -------
     float
     """
-    kinds = np.asarray(species, dtype=np.int64) - 1
-    neighbours, interaction = neighbour_list(positions, recipe.box, recipe.reach), interaction_of(recipe)
-    energies = [local_energy(i, kinds[i], -1, kinds, neighbours, interaction) for i in range(len(kinds))]
-    return sum(energies) / 2 / len(kinds)
+    state, labels = Configuration(positions, species, recipe.box), range(1, len(recipe.counts) + 1)
+    return potential_energy(state, interaction_of(recipe), labels).mean()
 
 # %% ../nbs/A0_simulation.ipynb #plot-balance
 def plot_visits(expected, visits, ax=None):
@@ -479,10 +478,8 @@ def _pair_commands(recipe):
 @functools.cache
 def _pair_table(sigma, epsilon, inner, cut, k2, k4):
     "Name of a file with energy and force of a pair, as `pair_style table` reads it; it lives as long as the process."
-    r = np.linspace(0.5 * sigma, cut, 5000)
-    force = [lennard_jones(x, sigma, epsilon)[1] - 2 * k2 * x - 4 * k4 * x**3 for x in r]
-    rows = [f"{i} {x:.15g} {pair_energy(x, sigma, epsilon, inner, cut, k2, k4):.15g} {f:.15g}"
-            for i, (x, f) in enumerate(zip(r, force), start=1)]
+    law, r = (sigma, epsilon, inner, cut, k2, k4), np.linspace(0.5 * sigma, cut, 5000)
+    rows = [f"{i} {x:.15g} {pair_energy(x, *law):.15g} {pair_force(x, *law):.15g}" for i, x in enumerate(r, start=1)]
     path = Path(_scratch().name) / f"{sigma}-{epsilon}-{cut}.table"
     path.write_text("\n".join(["pair", f"N {len(r)}", "", *rows, ""]))
     return path

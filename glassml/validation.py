@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 from sklearn.base import clone
 from sklearn.model_selection import BaseCrossValidator
 
-from .descriptors import finite_array
+from .descriptors import finite_array, wrap
 from .propensity import plot_spatial_correlation, spatial_correlation
 
 # %% ../nbs/03_validation.ipynb #risk
@@ -198,7 +198,7 @@ class SpatialBlocks(BaseCrossValidator):
         if self.n_blocks < 1 or self.n_blocks != round(self.n_blocks) or not 0 <= self.buffer < np.inf or not (box > 0).all():
             raise ValueError("n_blocks must be a positive integer, buffer not negative and box positive, got "
                              f"{self.n_blocks}, {self.buffer} and {box.tolist()}")
-        inside = np.mod(np.mod(positions, box), box)  # the remainder of -1e-17 rounds to the edge itself
+        inside = wrap(positions, box)
         place = np.minimum(inside / box * self.n_blocks, self.n_blocks - 1).astype(int)
         return np.ravel_multi_index(place.T, [int(self.n_blocks)] * len(box)), inside, box
 

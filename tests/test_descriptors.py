@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glassml import descriptors
 from glassml.descriptors import (ANGULAR_PARAMETERS, SMALL, Configuration, angular_functions, minimum_image,
-                                 _wrap, radial_functions, symmetry_function_names, symmetry_functions)
+                                 radial_functions, symmetry_function_names, symmetry_functions, wrap)
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -227,7 +227,7 @@ def test_one_particle_sees_nothing():
 
 @pytest.mark.parametrize("position", [-1e-17, -5e-324, 4.0, np.nextafter(4.0, 0), 1e17])
 def test_wrapped_positions_are_inside(position):
-    assert 0 <= _wrap(np.array([position]), np.array([4.0]))[0] < 4
+    assert 0 <= wrap(np.array([position]), np.array([4.0]))[0] < 4
 
 
 def test_names_are_distinct_and_as_many_as_columns():
