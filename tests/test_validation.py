@@ -1,0 +1,136 @@
+"""Honest validation: nothing held out reaches a fit, whatever the splits; errors and coverage where the truth is known."""
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import BayesianRidge, Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, LeaveOneGroupOut, RandomizedSearchCV, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from glassml.validation import (SpatialBlocks, accuracy, coverage, held_out, learning_curve, pearson, plot_reliability)
+
+
+def made_up(n_groups=6, n=40, features=5, seed=0):
+    "Descriptors, propensities and configurations: a line, noise, and an offset of each configuration."
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(n_groups), n)
+    X = rng.normal(size=(len(groups), features))
+    return X, X @ rng.normal(size=features) + rng.normal(size=len(groups)) + rng.normal(size=n_groups)[groups], groups
+
+
+class Recorder(RegressorMixin, BaseEstimator):
+    "Remembers the row numbers (first column) of every fit, and the groups that came along."
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def __sklearn_clone__(self):
+        return self
+
+    def fit(self, X, p, groups=None):
+        self.seen.append((X[:, 0].astype(int), groups))
+        return self
+
+    def predict(self, X):
+        return X[:, 0]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("cv", [None, KFold(4), GroupKFold(3), "blocks"])
+def test_nothing_held_out_is_fitted(cv):
+    n, rng = 80, np.random.default_rng(1)
+    groups, places = np.repeat([3, 1, 4, 5], 20), rng.uniform(0, 9, (80, 2))
+    cv = SpatialBlocks(places, 9.0, 2, buffer=1.0) if cv == "blocks" else cv
+    X, seen = np.column_stack([np.arange(n), groups]).astype(float), []
+    prediction = held_out(Recorder(seen), X, rng.normal(size=n), groups, cv)
+    assert (prediction == np.arange(n)).all()
+    folds = list((cv or LeaveOneGroupOut()).split(X, None, groups))
+    assert len(seen) == len(folds)
+    for (rows, labels), (train, held) in zip(seen, folds):
+        assert set(rows) == set(train) and not set(rows) & set(held) and (labels == groups[rows]).all()
+        if cv is None:
+            assert not set(labels) & set(groups[held])
+
+
+@pytest.mark.parametrize("search", [lambda m: GridSearchCV(m, {"ridge__alpha": [1.0, 100.0]}, cv=LeaveOneGroupOut()),
+                                    lambda m: RandomizedSearchCV(m, {"ridge__alpha": [1.0, 100.0]}, n_iter=2, cv=LeaveOneGroupOut())])
+def test_nested_selection_is_that_of_scikit_learn(search):
+    X, p, groups = made_up()
+    model = search(make_pipeline(StandardScaler(), Ridge()))
+    expected = cross_val_predict(model, X, p, groups=groups, cv=LeaveOneGroupOut(), params=dict(groups=groups))
+    np.testing.assert_allclose(held_out(model, X, p, groups), expected)
+    assert not hasattr(model, "best_estimator_")   # cloned
+
+
+def test_standard_deviations_come_through_searches_and_pipelines():
+    X, p, groups = made_up()
+    model = make_pipeline(StandardScaler(), BayesianRidge())
+    search = GridSearchCV(model, {"bayesianridge__lambda_init": [None]}, cv=LeaveOneGroupOut())
+    (a, sa), (b, sb) = (held_out(m, X, p, groups, return_std=True) for m in (model, search))
+    np.testing.assert_allclose(a, b), np.testing.assert_allclose(sa, sb)
+    assert (sa > 0).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.floats(-1e3, 1e3), st.floats(1e-3, 1e3))
+def test_accuracy_is_pearson_whatever_the_units(seed, shift, scale):
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(np.repeat(np.arange(4), rng.integers(3, 20, 4)))
+    p, guess = rng.normal(size=(2, len(groups)))
+    a, b = accuracy(p, guess, groups), accuracy(shift + scale * p, guess, groups)
+    np.testing.assert_allclose([a.pooled, *a.each], [pearson(p, guess)] + [pearson(p[groups == g], guess[groups == g]) for g in range(4)])
+    np.testing.assert_allclose([b.pooled, *b.each, b.pooled_error], [a.pooled, *a.each, a.pooled_error], rtol=1e-6, atol=1e-9)
+
+
+def test_errors_are_those_of_new_configurations():
+    "Bootstrap errors, on average over samples of eight configurations, against the scatter between such samples."
+    rng, values, errors = np.random.default_rng(0), [], []
+    for _ in range(150):
+        groups, slope = np.repeat(np.arange(8), 30), rng.normal(1, 0.5, 8)
+        p = rng.normal(size=240) + rng.normal(size=8)[groups]
+        a = accuracy(p, slope[groups] * p + rng.normal(size=240), groups, n_bootstrap=200)
+        values.append([a.pooled, a.one_by_one]), errors.append([a.pooled_error, a.one_by_one_error])
+    np.testing.assert_allclose(np.sqrt(np.mean(np.square(errors), axis=0)), np.std(values, axis=0), rtol=0.25)
+
+
+def test_accuracy_has_the_ceiling_of_the_runs_and_says_so():
+    rng = np.random.default_rng(0)
+    groups, truth = np.repeat(np.arange(3), 400), rng.uniform(1, 2, 1200)
+    runs = truth + 0.5 * rng.normal(size=(8, 1200))
+    score = accuracy(runs.mean(axis=0), truth, groups, runs)
+    assert abs(score.pooled - score.ceiling.pooled) < 0.02 and "ceiling" in str(score)
+    assert "one configuration" in str(accuracy(truth, truth)) and np.isnan(accuracy(truth, truth).one_by_one_error)
+
+
+def test_learning_curve_is_reproducible_and_never_scores_what_it_learned():
+    X, p, groups = made_up(8)
+    X[:, 0] = groups
+    a, b = (learning_curve(Ridge(), X, p, groups, [1, 3], n_repeats=3, random_state=5) for _ in range(2))
+    assert (a.scores == b.scores).all() and (a.sizes == [1, 3]).all()
+    names = np.array([f"configuration {g}" for g in groups])      # labels need not be numbers
+    assert learning_curve(Ridge(), X, p, names, [1, 3], n_repeats=3, random_state=5).scores.shape == (2, 3)
+    seen = []
+    learning_curve(Recorder(seen), X, p, groups, [1, 2, 4], n_repeats=4)
+    for r in range(4):
+        fits = [set(labels) for _, labels in seen[3 * r:3 * r + 3]]
+        assert [len(f) for f in fits] == [1, 2, 4] and fits[0] < fits[1] < fits[2]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.floats(0.01, 100))
+def test_coverage_is_the_level_for_the_right_deviation_and_grows_with_it(seed, scale):
+    rng = np.random.default_rng(seed)
+    std = scale * rng.uniform(0.2, 3, 4000)
+    p, levels = std * rng.normal(size=4000), (0.1, 0.5, 0.9)
+    found = coverage(p, np.zeros(4000), std, levels)
+    np.testing.assert_allclose(found, [levels], atol=0.05)
+    assert (coverage(p, np.zeros(4000), 2 * std, levels) > found).all() and (np.diff(found[0]) > 0).all()
+
+
+def test_reliability_diagram_has_a_line_a_configuration():
+    ax = plot_reliability([0.5, 0.9], np.full((3, 2), 0.4), "too sure")
+    assert plot_reliability([0.5, 0.9], np.full((3, 2), 0.5), ax=ax) is ax
+    assert len(ax.lines) == 10 and ax.get_legend()
+    plt.close("all")
