@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'SLOPE', 'as_layers', 'activations', 'backpropagate', 'adam', 'Training', 'Stack', 'train', 'MLP',
            'moving_average', 'plot_training', 'first_layer_importance', 'plot_importance', 'family_importance',
-           'split_again', 'sample_scores', 'treatment_scores', 'plot_pearson']
+           'split_again', 'sample_predictions', 'sample_scores', 'treatment_predictions', 'treatment_scores',
+           'plot_pearson']
 
 # %% ../nbs/06_mlp_capacity.ipynb #imports
 from contextlib import contextmanager
@@ -467,8 +468,8 @@ def split_again(splits, ratio=0.2, groups=None, random_state=0):
     return again
 
 # %% ../nbs/06_mlp_capacity.ipynb #sample-scores
-def sample_scores(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, **protocol):
-    """Pearson coefficients of a network in sample and out of sample.
+def sample_predictions(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, **protocol):
+    """Predictions of a network in sample and out of sample.
 
     Parameters
     ----------
@@ -482,45 +483,81 @@ def sample_scores(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, 
 
     Returns
     -------
+    in_sample : (n,) array
+        By one network, trained on all points.
+    out_of_sample : (S, n) array
+        By one network for every training part; honest where that split holds out.
+    """
+    def predict(outer):
+        return train(X, p, split_again(outer, ratio, groups, random_state), hidden, random_state=random_state, **protocol).predict(X)
+    return predict([(np.arange(len(p)), None)])[0], predict(list(splits))
+
+
+def sample_scores(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, **protocol):
+    """Pearson coefficients of a network in sample and out of sample.
+
+    Parameters
+    ----------
+    X, p, splits, hidden, groups, ratio, random_state, **protocol
+        As in `sample_predictions`.
+
+    Returns
+    -------
     in_sample : (S,) array
         One network, trained on all points, scored on every held-out part.
     out_of_sample : (S,) array
         One network for every training part, scored on the held-out part.
     """
-    splits, everything = list(splits), [(np.arange(len(p)), None)]
-    def predict(outer):
-        return train(X, p, split_again(outer, ratio, groups, random_state), hidden, random_state=random_state, **protocol).predict(X)
-    memory, honest = predict(everything)[0], predict(splits)
-    in_sample = [pearson(p[held], memory[held]) for _, held in splits]
-    out_of_sample = [pearson(p[held], φ[held]) for (_, held), φ in zip(splits, honest)]
-    return np.array(in_sample), np.array(out_of_sample)
+    splits = list(splits)
+    memory, honest = sample_predictions(X, p, splits, hidden, groups, ratio, random_state, **protocol)
+    return _scored(p, [memory] * len(splits), splits), _scored(p, honest, splits)
+
+
+def _scored(p, predictions, splits):
+    "Pearson coefficient of each prediction where its split holds out."
+    return np.array([pearson(p[held], φ[held]) for φ, (_, held) in zip(predictions, splits)])
 
 # %% ../nbs/06_mlp_capacity.ipynb #treatment-scores
-def treatment_scores(X, p, splits, ridge_penalties, lasso_penalties, cv, groups=None):
-    """Pearson coefficients of the four linear treatments in sample and out of sample.
+def treatment_predictions(X, p, splits, ridge_penalties, lasso_penalties, cv, groups=None):
+    """Predictions of the four linear treatments in sample and out of sample.
 
     Parameters
     ----------
     X, p, splits, groups
-        As in `sample_scores`.
+        As in `sample_predictions`.
     ridge_penalties, lasso_penalties, cv
         Candidates, and how to choose among them inside the points that a model may see: as in `fit_treatments`.
 
     Returns
     -------
-    in_sample, out_of_sample : dict of name to (S,) array
+    in_sample : dict of name to (n,) array
+    out_of_sample : dict of name to (S, n) array
     """
     def predict(points):
         inner_groups = None if groups is None else groups[points]
         models = fit_treatments(X[points], p[points], ridge_penalties, lasso_penalties, cv, inner_groups)
         return {name: model.predict(X) for name, model in models.items()}
 
-    def score(predictions):
-        return {name: np.array([pearson(p[held], φ[name][held]) for φ, (_, held) in zip(predictions, splits)])
-                for name in predictions[0]}
+    memory, honest = predict(np.arange(len(p))), [predict(training) for training, _ in splits]
+    return memory, {name: np.array([φ[name] for φ in honest]) for name in memory}
 
+
+def treatment_scores(X, p, splits, ridge_penalties, lasso_penalties, cv, groups=None):
+    """Pearson coefficients of the four linear treatments in sample and out of sample.
+
+    Parameters
+    ----------
+    X, p, splits, ridge_penalties, lasso_penalties, cv, groups
+        As in `treatment_predictions`.
+
+    Returns
+    -------
+    in_sample, out_of_sample : dict of name to (S,) array
+    """
     splits = list(splits)
-    return score([predict(np.arange(len(p)))] * len(splits)), score([predict(training) for training, _ in splits])
+    memory, honest = treatment_predictions(X, p, splits, ridge_penalties, lasso_penalties, cv, groups)
+    return ({name: _scored(p, [φ] * len(splits), splits) for name, φ in memory.items()},
+            {name: _scored(p, φ, splits) for name, φ in honest.items()})
 
 # %% ../nbs/06_mlp_capacity.ipynb #plot-pearson
 def plot_pearson(scores, ceiling=None, ax=None):

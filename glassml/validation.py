@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['risk', 'negative_log_likelihood', 'pearson', 'SegmentSplit', 'Scores', 'evaluate', 'plot_scores', 'held_out',
-           'Accuracy', 'accuracy', 'SpatialBlocks', 'plot_buffer', 'effective_sample_size', 'LearningCurve',
-           'learning_curve', 'coverage', 'plot_reliability']
+           'Accuracy', 'accuracy', 'Comparison', 'compare', 'comparison_table', 'SpatialBlocks', 'plot_buffer',
+           'effective_sample_size', 'LearningCurve', 'learning_curve', 'coverage', 'plot_reliability']
 
 # %% ../nbs/03_validation.ipynb #imports
 import warnings
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 from scipy.stats import norm
 from sklearn.base import clone
-from sklearn.model_selection import BaseCrossValidator, GridSearchCV, LeaveOneGroupOut, RandomizedSearchCV
+from sklearn.model_selection import BaseCrossValidator, GridSearchCV, KFold, LeaveOneGroupOut, RandomizedSearchCV, check_cv
 from sklearn.utils.validation import has_fit_parameter
 
 from .descriptors import finite_array, wrap
@@ -184,7 +184,7 @@ def held_out(model, X, p, groups=None, cv=None, return_std=False):
         Propensities, in units of length.
     groups : (n,) array, optional
         Configuration of each point.
-    cv : scikit-learn splitter, optional
+    cv : scikit-learn splitter or iterable of (train, held out) index arrays, optional
         Folds that hold out every point once; by default each configuration is held out in turn.
     return_std : bool
         Whether to return standard deviations as well, from `predict(X, return_std=True)`.
@@ -205,19 +205,24 @@ def held_out(model, X, p, groups=None, cv=None, return_std=False):
     if cv is None and (groups is None or len(np.unique(groups)) < 2):
         raise ValueError("leaving configurations out needs groups with at least two labels; with one configuration give cv, "
                          "such as SpatialBlocks")
-    with warnings.catch_warnings():   # that KFold has no use for the groups: the model may have
+    with warnings.catch_warnings():   # KFold, here or in a search, says that it has no use for the groups
         warnings.filterwarnings("ignore", "The groups parameter is ignored")
-        folds = list((LeaveOneGroupOut() if cv is None else cv).split(X, p, groups))
-    times = np.bincount(np.concatenate([held for _, held in folds]), minlength=len(p))
+        folds = list((LeaveOneGroupOut() if cv is None else check_cv(cv)).split(X, p, groups))
+        _check_partition(folds, len(p))
+        result = np.empty((2, len(p)))
+        for train, held in folds:
+            fitted = _fitted(model, X[train], p[train], None if groups is None else groups[train])
+            result[:, held] = fitted.predict(X[held], return_std=True) if return_std else fitted.predict(X[held])
+    return tuple(result) if return_std else result[0]
+
+
+def _check_partition(folds, n):
+    "Every point must be held out once."
+    times = np.bincount(np.concatenate([held for _, held in folds]), minlength=n)
     if (times != 1).any():
-        raise ValueError(f"the folds must hold out every point once, {(times != 1).sum()} of {len(p)} are held out "
+        raise ValueError(f"the folds must hold out every point once, {(times != 1).sum()} of {n} are held out "
                          f"{', '.join(map(str, np.unique(times[times != 1])))} times; KFold and SpatialBlocks hold out "
                          "everyone once, ShuffleSplit does not")
-    result = np.empty((2, len(p)))
-    for train, held in folds:
-        fitted = _fitted(model, X[train], p[train], None if groups is None else groups[train])
-        result[:, held] = fitted.predict(X[held], return_std=True) if return_std else fitted.predict(X[held])
-    return tuple(result) if return_std else result[0]
 
 
 def _aligned(X, p, groups=None):
@@ -326,6 +331,92 @@ def _correlation(sums):
     square = (n * aa - a * a) * (n * bb - b * b)
     varies = (n * aa - a * a > 1e-10 * n * aa) & (n * bb - b * b > 1e-10 * n * bb)
     return np.where(varies, (n * ab - a * b) / np.sqrt(np.where(varies, square, 1.0)), 0.0)
+
+# %% ../nbs/03_validation.ipynb #compare
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Accuracies of a model on what it has seen, and on what it has not.
+
+    Parameters
+    ----------
+    in_sample : Accuracy
+        Trained on all points.
+    left_out : Accuracy
+        Trained on the other configurations.
+    random_split : Accuracy, optional
+        Trained on random particles.
+    """
+
+    in_sample: Accuracy
+    left_out: Accuracy
+    random_split: Accuracy | None = None
+
+
+def compare(models, X, p, groups, runs=None, random_state=0):
+    """Accuracy of models in sample, by random splits, and with configurations left out.
+
+    Parameters
+    ----------
+    models : dict of str to scikit-learn regressor
+        Not changed; given the configurations of their training points as by `held_out`.
+    X : (n, M) array
+        Descriptors.
+    p : (n,) array
+        Propensities, in units of length.
+    groups : (n,) array
+        Configuration of each point.
+    runs : (R, n) array, optional
+        What each run measured, for the noise ceiling.
+    random_state : int
+        Seed of the random splits and of the bootstrap.
+
+    Returns
+    -------
+    dict of str to Comparison
+
+    Raises
+    ------
+    ValueError
+        As by `held_out`.
+    """
+    X, p, groups = _aligned(X, p, groups)
+    random = KFold(max(2, len(np.unique(groups))), shuffle=True, random_state=random_state)
+
+    def judged(prediction, runs=None):
+        return accuracy(p, prediction, groups, runs, random_state=random_state)
+
+    return {name: Comparison(judged(_fitted(model, X, p, groups).predict(X)), judged(held_out(model, X, p, groups), runs),
+                             judged(held_out(model, X, p, groups, random))) for name, model in models.items()}
+
+
+def comparison_table(comparisons):
+    """Text with a row for each model: pooled and one by one, in sample, by random splits and left out, and the ceiling.
+
+    Parameters
+    ----------
+    comparisons : dict of str to Comparison
+        From `compare`.
+
+    Returns
+    -------
+    str
+        Pooled and one-by-one coefficients; only the last two columns are honest, and have errors.
+    """
+    def pair(score):
+        return f"{score.pooled:8.3f} {score.one_by_one:6.3f}" if score else 15 * " "
+
+    width = max(map(len, [*comparisons, "noise ceiling"]))
+    lines = [f"{'':{width}}      in sample  random splits  configurations left out",
+             f"{'':{width}}  pooled    one  pooled    one         pooled     one by one"]
+    for name, c in comparisons.items():
+        out = c.left_out
+        lines.append(f"{name:{width}}{pair(c.in_sample)}{pair(c.random_split)}  {out.pooled:.3f} ± {out.pooled_error:.3f}"
+                     f"  {out.one_by_one:.3f} ± {out.one_by_one_error:.3f}")
+    ceiling = next((c.left_out.ceiling for c in comparisons.values() if c.left_out.ceiling), None)
+    if ceiling:
+        lines.append(f"{'noise ceiling':{width}}{30 * ' '}  {ceiling.pooled:.3f} ± {ceiling.pooled_error:.3f}"
+                     f"  {ceiling.one_by_one:.3f} ± {ceiling.one_by_one_error:.3f}")
+    return "\n".join(lines)
 
 # %% ../nbs/03_validation.ipynb #spatial-blocks
 class SpatialBlocks(BaseCrossValidator):
