@@ -9,7 +9,8 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, LeaveOneGro
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from glassml.validation import (SpatialBlocks, accuracy, coverage, held_out, learning_curve, pearson, plot_reliability)
+from glassml.validation import (Comparison, LearningCurve, SpatialBlocks, accuracy, compare, comparison_table, coverage, held_out,
+                                learning_curve, pearson, plot_learning_curve, plot_reliability)
 
 
 def made_up(n_groups=6, n=40, features=5, seed=0):
@@ -133,4 +134,31 @@ def test_reliability_diagram_has_a_line_a_configuration():
     ax = plot_reliability([0.5, 0.9], np.full((3, 2), 0.4), "too sure")
     assert plot_reliability([0.5, 0.9], np.full((3, 2), 0.5), ax=ax) is ax
     assert len(ax.lines) == 10 and ax.get_legend()
+    plt.close("all")
+
+
+def test_comparison_says_how_much_random_splits_leak():
+    "A descriptor that names the configuration, and an offset of each: worth something by random splits, nothing left out."
+    X, p, groups = made_up(12)
+    named = np.column_stack([X, groups[:, None] == np.arange(12)])
+    runs = p - p.min() + 0.1 * np.abs(np.random.default_rng(0).normal(size=(4, len(p))))
+    models = {"line": Ridge(1.0), "chosen": GridSearchCV(Ridge(), {"alpha": [1.0, 10.0]}, cv=GroupKFold(3))}
+    found = compare(models, named, p, groups, runs)
+    for c in found.values():
+        assert c.in_sample.pooled > c.random_split.pooled > c.left_out.pooled + 0.05
+        assert c.left_out.ceiling and not c.in_sample.ceiling
+    text = comparison_table(found).splitlines()
+    assert len(text) == 2 + 2 + 1 and text[-1].startswith("noise ceiling") and f"{found['line'].left_out.pooled:.3f} ± " in text[2]
+    assert len({len(line) for line in text[1:]}) == 1       # columns stand below each other
+    short = comparison_table({"x": Comparison(found["line"].in_sample, found["line"].in_sample)}).splitlines()
+    assert len(short) == 3 and len(short[1]) == len(short[2])
+
+
+def test_limit_of_a_learning_curve_is_exact_for_curves_of_that_form():
+    sizes, r = np.array([1, 2, 4, 8]), np.array([0.4, 0.7])
+    curve = LearningCurve(sizes, r - 0.3 / sizes[:, None], r - 0.3 / sizes[:, None], r + 0.1 / sizes[:, None])
+    for n_last in (2, 3, 9):
+        np.testing.assert_allclose(curve.limit(n_last), r)
+    ax = plot_learning_curve({"a": curve, "b": curve}, 0.9)
+    assert ax.get_legend() and plot_learning_curve(curve, ax=ax) is ax
     plt.close("all")
