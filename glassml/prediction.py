@@ -167,7 +167,7 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
         Root mean square error of the levels of configurations left out; NaN with fewer than three.
     """
 
-    def __init__(self, details=None, penalties=tuple(np.geomspace(1e-5, 3, 12)), shares=(1.0, 0.3, 0.1), cv=None):
+    def __init__(self, details=None, penalties=tuple(np.geomspace(1e-3, 3, 8)), shares=(1.0, 0.3, 0.1), cv=None):
         self.details = details
         self.penalties = penalties
         self.shares = shares
@@ -430,7 +430,7 @@ class PropensityPredictor(BaseEstimator):
     def _described(self, configurations):
         "Configurations at rest, and their descriptors."
         bare = [Configuration(c.positions, c.species, c.box, inherent=c.inherent, name=c.name) for c in configurations]
-        task = delayed(check_memory(self.memory).cache(_structure))
+        task = delayed(check_memory(str(self.memory) if isinstance(self.memory, Path) else self.memory).cache(_structure))
         tasks = (task(c, self.descriptors_, self.interaction_, __version__) for c in bare)
         found = tqdm(Parallel(self.n_jobs, return_as="generator")(tasks), "structure", len(bare), unit="configuration",
                      disable=not self.progress)
@@ -478,6 +478,9 @@ class PropensityPredictor(BaseEstimator):
             If dimension or species do not fit, a box is too small, or an inherent structure is missing.
         """
         check_is_fitted(self)
+        for c in configurations:
+            if self.inherent_ and self.interaction_ is None and c.inherent is None:
+                raise ValueError(f"{c.name or 'a configuration'} has no inherent structure, as those learned from have; give the potential")
         species, groups = _rows(configurations)
         configurations, X = self._described(configurations)
         some = species == self.species_

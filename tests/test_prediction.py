@@ -1,0 +1,194 @@
+"""The predictor, and `glassml predict` as a user runs it."""
+import json
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from test_command import glassml
+
+from glassml.dataset import load_glass, write_configurations
+from glassml.descriptors import Configuration, inherent_structure
+from glassml.prediction import ConfigurationRidge, PropensityPredictor, group_means, left_out, potential
+from glassml.report import main
+from glassml.validation import accuracy
+
+
+@pytest.fixture(scope="module")
+def quick():
+    return load_glass("quick_T0.40")
+
+
+@parametrize_with_checks([ConfigurationRidge(), ConfigurationRidge(penalties=[0.1], shares=[1.0])])
+def test_ridge_is_an_estimator(estimator, check):
+    check(estimator)
+
+
+@pytest.fixture(scope="module")
+def levelled():
+    "Six configurations, each with a level that its mean descriptors tell, and details that say nothing."
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(6), 40)
+    X = rng.normal(size=(240, 12)) + rng.normal(size=(6, 12))[groups]
+    w = np.append([1.0, -0.5, 0.3], np.zeros(9))
+    return X, X @ w + 0.1 * rng.normal(size=240), groups, w
+
+
+def test_within_configurations_is_least_squares_with_a_constant_for_each(levelled):
+    X, y, groups, _ = levelled
+    ours = ConfigurationRidge(penalties=[1e-10]).fit(X, y, groups)
+    dummies = (groups[:, None] == np.arange(6)).astype(float)
+    theirs = np.linalg.lstsq(np.hstack([X, dummies]), y, rcond=None)[0][:12]
+    np.testing.assert_allclose(ours.coef_ / ours.scale_, theirs, rtol=1e-6)
+
+
+def test_level_of_another_configuration(levelled):
+    X, y, groups, w = levelled
+    model = ConfigurationRidge(np.arange(12) > 2).fit(X, y, groups)
+    other = np.random.default_rng(2).normal(size=(500, 12)) + 0.7
+    assert abs(model.levels(other).mean() - (other @ w).mean()) < 4 * model.level_error_ + 0.1
+    np.testing.assert_allclose(model.predict(other), model.levels(other) + model.deviations(other))
+    both, two = np.vstack([other, X[:40]]), np.repeat([0, 1], [500, 40])
+    np.testing.assert_allclose(model.predict(both, two)[:500], model.predict(other))     # who else is asked about is no matter
+
+
+def test_units_and_constants_do_not_matter(levelled):
+    X, y, groups, _ = levelled
+    before = ConfigurationRidge().fit(X, y, groups).predict(X, groups)
+    scales = np.geomspace(1e-3, 1e3, 12)
+    with_constant = np.hstack([X * scales + 7, np.full((240, 1), 3.0)])
+    np.testing.assert_allclose(ConfigurationRidge().fit(with_constant, y, groups).predict(with_constant, groups), before, rtol=1e-6)
+
+
+def test_held_out_points_do_not_reach_their_own_prediction(levelled):
+    X, y, groups, _ = levelled
+    fixed = dict(penalties=[0.01])
+    changed = np.where(groups == 3, y + 100 * X[:, 5], y)
+    first, second = (ConfigurationRidge(**fixed).fit(X, p, groups).held_out_ for p in (y, changed))
+    np.testing.assert_allclose(first[groups == 3], second[groups == 3], atol=1e-6)
+    assert np.abs(first - second)[groups != 3].max() > 1
+
+
+def test_order_of_particles_and_configurations_does_not_matter(quick):
+    training, [asked] = quick[:4], quick[4:5]
+    rng = np.random.default_rng(0)
+
+    def shuffled(c):
+        order = rng.permutation(len(c))
+        return Configuration(c.positions[order], c.species[order], c.box, propensity=c.propensity[order], inherent=c.inherent[order])
+
+    expected = PropensityPredictor("lancon", 1).fit(training).predict([asked])
+    found = PropensityPredictor("lancon", 1).fit([shuffled(c) for c in training[::-1]]).predict([asked])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_inherent_structures_are_found_where_there_are_none(quick):
+    bare = [Configuration(c.positions, c.species, c.box, propensity=c.propensity) for c in quick[:3]]
+    law = potential("lancon", 2)
+    rested = [inherent_structure(c, law) for c in bare]
+    expected = PropensityPredictor("lancon").fit(rested[:2]).predict(rested[2:])
+    np.testing.assert_allclose(PropensityPredictor(law).fit(bare[:2]).predict(bare[2:]), expected)
+
+
+def test_without_a_potential(quick):
+    bare = [Configuration(c.positions, c.species, c.box, propensity=c.propensity) for c in quick]
+    for configurations in (quick, bare):                       # inherent structures as they are, or none
+        model = PropensityPredictor(species=1).fit(configurations[:5])
+        assert not any("energy" in name for name in model.descriptors_.get_feature_names_out())
+        assert model.inherent_ == (configurations is quick)
+        found = accuracy(np.concatenate([c.propensity[c.species == 1] for c in configurations[5:]]), model.predict(configurations[5:]))
+        assert found.pooled > 0.2
+
+
+def test_memory_changes_nothing_and_survives_damage(quick, tmp_path):
+    expected = PropensityPredictor("lancon").fit(quick[:3]).predict(quick[3:4])
+    for _ in range(2):
+        model = PropensityPredictor("lancon", memory=tmp_path / "kept").fit(quick[:3])
+        np.testing.assert_array_equal(model.predict(quick[3:4]), expected)
+    kept = list((tmp_path / "kept").rglob("output.pkl"))
+    assert len(kept) == 4
+    kept[0].write_bytes(b"nonsense")
+    again = PropensityPredictor("lancon", memory=tmp_path / "kept").fit(quick[:3])
+    np.testing.assert_array_equal(again.predict(quick[3:4]), expected)
+
+
+def test_processes_change_nothing(quick):
+    one, two = (PropensityPredictor("lancon", n_jobs=n).fit(quick[:3]).predict(quick[3:], return_std=True) for n in (1, 2))
+    np.testing.assert_array_equal(one, two)
+
+
+def test_left_out_is_what_fitting_to_the_others_gives(quick):
+    found = left_out(PropensityPredictor("lancon", 2), quick[:4])
+    expected = PropensityPredictor("lancon", 2).fit(quick[1:4]).predict(quick[:1])
+    np.testing.assert_allclose(found.prediction[found.groups == 0], expected)
+    np.testing.assert_allclose(found.p, found.runs.mean(axis=0), rtol=1e-6)   # stored in single precision
+
+
+def test_known_noise_is_found():
+    "Standard deviations, where the truth is a line with noise that grows."
+    rng = np.random.default_rng(0)
+    X, groups = rng.normal(size=(4000, 2)), np.repeat(np.arange(8), 500)
+    signal = X @ [0.3, 0.1]
+    p = 2 + signal + np.exp(signal) * 0.2 * rng.normal(size=4000)
+    model = PropensityPredictor()
+    model.second_ = ConfigurationRidge().fit(X, p, groups)
+    model._fit_noise(p, groups)
+    std = np.sqrt(model.noise_.predict(np.array([[-0.5], [0.0], [0.5]]) / model.spread_))
+    np.testing.assert_allclose(std, 0.2 * np.exp([-0.5, 0, 0.5]), rtol=0.1)
+
+
+@pytest.fixture(scope="module")
+def files(quick, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    write_configurations(folder / "train.npz", quick[:4])
+    write_configurations(folder / "test.npz", quick[4:6])
+    write_configurations(folder / "one.npz", quick[6:7])
+    write_configurations(folder / "unknown.npz", [Configuration(c.positions, c.species, c.box) for c in quick[6:]])
+    return folder
+
+
+def test_predict_scores_and_writes(files, quick):
+    code, out, err = glassml("predict", "--train", "train.npz", "--test", "test.npz", "--species", 1, "--potential", "lancon", "--json",
+                             "--out", "p.npz", "--jobs", 1, cwd=files)
+    assert code == 0, err
+    found, written = json.loads(out), np.load(files / "p.npz")
+    p = np.concatenate([c.propensity[c.species == 1] for c in quick[4:6]])
+    np.testing.assert_allclose(written["propensity"], p)
+    expected = accuracy(p, written["prediction"], written["configuration"], np.hstack([c.runs[:, c.species == 1] for c in quick[4:6]]))
+    assert found["pooled"] == pytest.approx(expected.pooled)
+    assert found["per_configuration"] == pytest.approx(expected.each.tolist())
+    assert found["ceiling_pooled"] == pytest.approx(expected.ceiling.pooled)
+    assert found["ceiling_per_configuration"] == pytest.approx(expected.ceiling.each.tolist())
+    assert found["error"] == pytest.approx(expected.pooled_error) and found["seconds"] > 0
+    assert (written["std"] > 0).all() and len(written["std"]) == len(p)
+    for c, particles in ((4, written["particle"][written["configuration"] == 0]), (5, written["particle"][written["configuration"] == 1])):
+        assert (quick[c].species[particles] == 1).all()
+
+
+@pytest.mark.parametrize("options, expected", [
+    (["--test", "unknown.npz", "--potential", "lancon"], dict(pooled=None, per_configuration=None, error=None)),
+    (["--test", "one.npz"], dict(error=None)),
+    (["--test", "one.npz", "--species", "0"], dict(species=1)),
+    (["--test", "one.npz", "--species", "3", "--time", "0"], dict(species=3)),
+])
+def test_predict_says_what_it_does_not_know(files, monkeypatch, capsys, options, expected):
+    monkeypatch.chdir(files)
+    assert main(["predict", "--train", "train.npz", *options, "--json", "--jobs", "1"]) == 0
+    assert expected.items() <= json.loads(capsys.readouterr().out).items()
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--train", "unknown.npz", "--test", "test.npz"], "has no propensity to learn from"),
+    (["--train", "train.npz", "--test", "absent.npz"], "absent.npz"),
+    (["--train", "train.npz", "--test", "test.npz", "--species", "9"], "no particle of species 9, only of 1, 2, 3"),
+    (["--train", "train.npz", "--test", "test.npz", "--time", "99"], "has no time number 99"),
+    (["--train", "train.npz", "--test", "test.npz", "--potential", "ka-3d"], "is for 3 dimensions, the configurations have 2"),
+    (["--train", "train.npz", "--test", "unknown.npz"], "has no inherent structure, as those learned from have; give the potential"),
+    (["--train", "train.npz", "--test", "test.npz", "--potential", "nobody"], "no recipe of that name"),
+    (["--train", "train.npz", "--test", "test.npz", "--out", "nowhere/p.npz"], "must name a file in a folder that exists"),
+    (["--train", "train.npz", "--test", "test.npz", "--jobs", "0"], "--jobs must be positive"),
+])
+def test_predict_refuses(files, monkeypatch, capsys, options, message):
+    monkeypatch.chdir(files)
+    assert main(["predict", "--jobs", "1", *options]) == 2
+    assert message in capsys.readouterr().err and not (files / "nowhere").exists()
