@@ -1,4 +1,6 @@
 """Honest validation: nothing held out reaches a fit, whatever the splits; errors and coverage where the truth is known."""
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -6,9 +8,11 @@ from hypothesis import given, settings, strategies as st
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import BayesianRidge, Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, LeaveOneGroupOut, RandomizedSearchCV, cross_val_predict
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from glassml.dataset import make_dataset, read_configurations
 from glassml.validation import (Comparison, LearningCurve, SpatialBlocks, accuracy, compare, comparison_table, coverage, held_out,
                                 learning_curve, pearson, plot_learning_curve, plot_reliability)
 
@@ -151,7 +155,7 @@ def test_comparison_says_how_much_random_splits_leak():
     assert len(text) == 2 + 2 + 1 and text[-1].startswith("noise ceiling") and f"{found['line'].left_out.pooled:.3f} ± " in text[2]
     assert len({len(line) for line in text[1:]}) == 1       # columns stand below each other
     short = comparison_table({"x": Comparison(found["line"].in_sample, found["line"].in_sample)}).splitlines()
-    assert len(short) == 3 and len(short[1]) == len(short[2])
+    assert len(short) == 3 and len(short[1]) == len(short[2]) and "random" not in short[0] and "random split" in text[0]
 
 
 def test_limit_of_a_learning_curve_is_exact_for_curves_of_that_form():
@@ -162,3 +166,15 @@ def test_limit_of_a_learning_curve_is_exact_for_curves_of_that_form():
     ax = plot_learning_curve({"a": curve, "b": curve}, 0.9)
     assert ax.get_legend() and plot_learning_curve(curve, ax=ax) is ax
     plt.close("all")
+
+
+def test_random_splits_leak_in_the_studys_own_files():
+    folder = Path(__file__).parents[1] / "../shared/data"
+    if not (folder / "Cnf2.xy").exists():
+        pytest.skip(f"no files of the study in {folder}")
+    data = make_dataset(read_configurations([folder / "Cnf1.xy", folder / "Cnf2.xy"]))
+    for model, X in ((KNeighborsRegressor(5), data.positions), (Ridge(128.0), data.X)):
+        random, other = (accuracy(data.p, held_out(model, X, data.p, data.groups, cv), data.groups).pooled
+                         for cv in (KFold(5, shuffle=True, random_state=0), None))
+        assert random > other + 0.08
+    assert abs(accuracy(data.p, held_out(KNeighborsRegressor(5), data.positions, data.p, data.groups), data.groups).pooled) < 0.2
