@@ -663,8 +663,10 @@ def plot_learning_curve(curves, ceiling=None, ax=None):
     ax = ax or plt.subplots()[1]
     for i, (name, curve) in enumerate((curves if isinstance(curves, dict) else {"": curves}).items()):
         name = name and f"{name}, "
-        ax.errorbar(curve.sizes, curve.scores.mean(axis=1), curve.scores.std(axis=1), fmt="o-", color=f"C{i}", label=f"{name}left out")
-        ax.plot(curve.sizes, curve.in_sample.mean(axis=1), "s--", color=f"C{i}", markerfacecolor="white", label=f"{name}in sample")
+        ax.errorbar(curve.sizes, curve.scores.mean(axis=1), curve.scores.std(axis=1), fmt="o-", color=f"C{i}",
+                    label=f"{name}left out")
+        ax.plot(curve.sizes, curve.in_sample.mean(axis=1), "s--", color=f"C{i}", markerfacecolor="white",
+                label=f"{name}in sample")
         ax.axhline(np.mean(curve.limit()), color=f"C{i}", linewidth=0.8, linestyle=":")
     if ceiling is not None:
         ax.axhline(ceiling, color="black", linestyle="--", linewidth=1, label="noise ceiling")

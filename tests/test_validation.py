@@ -59,11 +59,10 @@ def test_nothing_held_out_is_fitted(cv):
             assert not set(labels) & set(groups[held])
 
 
-@pytest.mark.parametrize("search", [lambda m: GridSearchCV(m, {"ridge__alpha": [1.0, 100.0]}, cv=LeaveOneGroupOut()),
-                                    lambda m: RandomizedSearchCV(m, {"ridge__alpha": [1.0, 100.0]}, n_iter=2, cv=LeaveOneGroupOut())])
-def test_nested_selection_is_that_of_scikit_learn(search):
+@pytest.mark.parametrize("search, options", [(GridSearchCV, {}), (RandomizedSearchCV, dict(n_iter=2))])
+def test_nested_selection_is_that_of_scikit_learn(search, options):
     X, p, groups = made_up()
-    model = search(make_pipeline(StandardScaler(), Ridge()))
+    model = search(make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [1.0, 100.0]}, cv=LeaveOneGroupOut(), **options)
     expected = cross_val_predict(model, X, p, groups=groups, cv=LeaveOneGroupOut(), params=dict(groups=groups))
     np.testing.assert_allclose(held_out(model, X, p, groups), expected)
     assert not hasattr(model, "best_estimator_")   # cloned
@@ -85,7 +84,8 @@ def test_accuracy_is_pearson_whatever_the_units(seed, shift, scale):
     groups = rng.permutation(np.repeat(np.arange(4), rng.integers(3, 20, 4)))
     p, guess = rng.normal(size=(2, len(groups)))
     a, b = accuracy(p, guess, groups), accuracy(shift + scale * p, guess, groups)
-    np.testing.assert_allclose([a.pooled, *a.each], [pearson(p, guess)] + [pearson(p[groups == g], guess[groups == g]) for g in range(4)])
+    each = [pearson(p[groups == g], guess[groups == g]) for g in range(4)]
+    np.testing.assert_allclose([a.pooled, *a.each], [pearson(p, guess), *each])
     np.testing.assert_allclose([b.pooled, *b.each, b.pooled_error], [a.pooled, *a.each, a.pooled_error], rtol=1e-6, atol=1e-9)
 
 
@@ -152,7 +152,8 @@ def test_comparison_says_how_much_random_splits_leak():
         assert c.in_sample.pooled > c.random_split.pooled > c.left_out.pooled + 0.05
         assert c.left_out.ceiling and not c.in_sample.ceiling
     text = comparison_table(found).splitlines()
-    assert len(text) == 2 + 2 + 1 and text[-1].startswith("noise ceiling") and f"{found['line'].left_out.pooled:.3f} ± " in text[2]
+    assert len(text) == 2 + 2 + 1 and text[-1].startswith("noise ceiling")
+    assert f"{found['line'].left_out.pooled:.3f} ± " in text[2]
     assert len({len(line) for line in text[1:]}) == 1       # columns stand below each other
     short = comparison_table({"x": Comparison(found["line"].in_sample, found["line"].in_sample)}).splitlines()
     assert len(short) == 3 and len(short[1]) == len(short[2]) and "random" not in short[0] and "random split" in text[0]
