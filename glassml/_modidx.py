@@ -611,6 +611,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                     'glassml.validation._correlation': ('validation.html#_correlation', 'glassml/validation.py'),
                                     'glassml.validation._doublings': ('validation.html#_doublings', 'glassml/validation.py'),
                                     'glassml.validation._fitted': ('validation.html#_fitted', 'glassml/validation.py'),
+                                    'glassml.validation._groups_may_be_ignored': ( 'validation.html#_groups_may_be_ignored',
+                                                                                   'glassml/validation.py'),
                                     'glassml.validation._sums': ('validation.html#_sums', 'glassml/validation.py'),
                                     'glassml.validation.accuracy': ('validation.html#accuracy', 'glassml/validation.py'),
                                     'glassml.validation.compare': ('validation.html#compare', 'glassml/validation.py'),

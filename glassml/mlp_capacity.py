@@ -489,7 +489,9 @@ def sample_predictions(X, p, splits, hidden, groups=None, ratio=0.2, random_stat
         By one network for every training part; honest where that split holds out.
     """
     def predict(outer):
-        return train(X, p, split_again(outer, ratio, groups, random_state), hidden, random_state=random_state, **protocol).predict(X)
+        again = split_again(outer, ratio, groups, random_state)
+        return train(X, p, again, hidden, random_state=random_state, **protocol).predict(X)
+
     return predict([(np.arange(len(p)), None)])[0], predict(list(splits))
 
 

@@ -10,6 +10,7 @@ __all__ = ['risk', 'negative_log_likelihood', 'pearson', 'SegmentSplit', 'Scores
 
 # %% ../nbs/03_validation.ipynb #imports
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -182,15 +183,22 @@ def held_out(model, X, p, groups=None, cv=None, return_std=False):
     if cv is None and (groups is None or len(np.unique(groups)) < 2):
         raise ValueError("leaving configurations out needs groups with at least two labels; with one configuration give cv, "
                          "such as SpatialBlocks")
-    with warnings.catch_warnings():   # KFold, here or in a search, says that it has no use for the groups
-        warnings.filterwarnings("ignore", "The groups parameter is ignored")
+    with _groups_may_be_ignored():
         folds = list((LeaveOneGroupOut() if cv is None else check_cv(cv)).split(X, p, groups))
-        _check_partition(folds, len(p))
-        result = np.empty((2, len(p)))
-        for train, held in folds:
-            fitted = _fitted(model, X[train], p[train], None if groups is None else groups[train])
-            result[:, held] = fitted.predict(X[held], return_std=True) if return_std else fitted.predict(X[held])
+    _check_partition(folds, len(p))
+    result = np.empty((2, len(p)))
+    for train, held in folds:
+        fitted = _fitted(model, X[train], p[train], None if groups is None else groups[train])
+        result[:, held] = fitted.predict(X[held], return_std=True) if return_std else fitted.predict(X[held])
     return tuple(result) if return_std else result[0]
+
+
+@contextmanager
+def _groups_may_be_ignored():
+    "Without the warning of KFold, here or in a search, that it has no use for the groups."
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The groups parameter is ignored")
+        yield
 
 
 def _check_partition(folds, n):
@@ -214,7 +222,8 @@ def _aligned(X, p, groups=None):
 def _fitted(model, X, p, groups=None):
     "A clone of the model, fitted; of a search over hyperparameters, its best estimator."
     takes_groups = isinstance(model, (GridSearchCV, RandomizedSearchCV)) or has_fit_parameter(model, "groups")
-    fitted = clone(model).fit(X, p, **(dict(groups=groups) if takes_groups else {}))
+    with _groups_may_be_ignored():
+        fitted = clone(model).fit(X, p, **(dict(groups=groups) if takes_groups else {}))
     return getattr(fitted, "best_estimator_", fitted)
 
 # %% ../nbs/03_validation.ipynb #accuracy
@@ -379,20 +388,21 @@ def comparison_table(comparisons):
     str
         Pooled and one-by-one coefficients; only the last two columns are honest, and have errors.
     """
-    def pair(score):
+    def seen(score):
         return f"{score.pooled:8.3f} {score.one_by_one:6.3f}" if score else 15 * " "
 
+    def honest(score):
+        return f"  {score.pooled:.3f} ± {score.pooled_error:.3f}  {score.one_by_one:.3f} ± {score.one_by_one_error:.3f}"
+
     width = max(map(len, [*comparisons, "noise ceiling"]))
-    lines = [f"{'':{width}}      in sample  random splits  configurations left out",
-             f"{'':{width}}  pooled    one  pooled    one         pooled     one by one"]
+    shown = [how for how in ("in_sample", "random_split") if any(getattr(c, how) for c in comparisons.values())]
+    lines = [f"{'':{width}}" + "".join(f"{how.replace('_', ' '):>15}" for how in shown) + "  configurations left out",
+             f"{'':{width}}" + len(shown) * "  pooled    one" + "         pooled     one by one"]
     for name, c in comparisons.items():
-        out = c.left_out
-        lines.append(f"{name:{width}}{pair(c.in_sample)}{pair(c.random_split)}  {out.pooled:.3f} ± {out.pooled_error:.3f}"
-                     f"  {out.one_by_one:.3f} ± {out.one_by_one_error:.3f}")
+        lines.append(f"{name:{width}}" + "".join(seen(getattr(c, how)) for how in shown) + honest(c.left_out))
     ceiling = next((c.left_out.ceiling for c in comparisons.values() if c.left_out.ceiling), None)
     if ceiling:
-        lines.append(f"{'noise ceiling':{width}}{30 * ' '}  {ceiling.pooled:.3f} ± {ceiling.pooled_error:.3f}"
-                     f"  {ceiling.one_by_one:.3f} ± {ceiling.one_by_one_error:.3f}")
+        lines.append(f"{'noise ceiling':{width}}" + 15 * len(shown) * " " + honest(ceiling))
     return "\n".join(lines)
 
 # %% ../nbs/03_validation.ipynb #spatial-blocks
@@ -653,8 +663,10 @@ def plot_learning_curve(curves, ceiling=None, ax=None):
     ax = ax or plt.subplots()[1]
     for i, (name, curve) in enumerate((curves if isinstance(curves, dict) else {"": curves}).items()):
         name = name and f"{name}, "
-        ax.errorbar(curve.sizes, curve.scores.mean(axis=1), curve.scores.std(axis=1), fmt="o-", color=f"C{i}", label=f"{name}left out")
-        ax.plot(curve.sizes, curve.in_sample.mean(axis=1), "s--", color=f"C{i}", markerfacecolor="white", label=f"{name}in sample")
+        ax.errorbar(curve.sizes, curve.scores.mean(axis=1), curve.scores.std(axis=1), fmt="o-", color=f"C{i}",
+                    label=f"{name}left out")
+        ax.plot(curve.sizes, curve.in_sample.mean(axis=1), "s--", color=f"C{i}", markerfacecolor="white",
+                label=f"{name}in sample")
         ax.axhline(np.mean(curve.limit()), color=f"C{i}", linewidth=0.8, linestyle=":")
     if ceiling is not None:
         ax.axhline(ceiling, color="black", linestyle="--", linewidth=1, label="noise ceiling")

@@ -1,4 +1,6 @@
 """Honest validation: nothing held out reaches a fit, whatever the splits; errors and coverage where the truth is known."""
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -6,9 +8,11 @@ from hypothesis import given, settings, strategies as st
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import BayesianRidge, Ridge
 from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, LeaveOneGroupOut, RandomizedSearchCV, cross_val_predict
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from glassml.dataset import make_dataset, read_configurations
 from glassml.validation import (Comparison, LearningCurve, SpatialBlocks, accuracy, compare, comparison_table, coverage, held_out,
                                 learning_curve, pearson, plot_learning_curve, plot_reliability)
 
@@ -55,11 +59,10 @@ def test_nothing_held_out_is_fitted(cv):
             assert not set(labels) & set(groups[held])
 
 
-@pytest.mark.parametrize("search", [lambda m: GridSearchCV(m, {"ridge__alpha": [1.0, 100.0]}, cv=LeaveOneGroupOut()),
-                                    lambda m: RandomizedSearchCV(m, {"ridge__alpha": [1.0, 100.0]}, n_iter=2, cv=LeaveOneGroupOut())])
-def test_nested_selection_is_that_of_scikit_learn(search):
+@pytest.mark.parametrize("search, options", [(GridSearchCV, {}), (RandomizedSearchCV, dict(n_iter=2))])
+def test_nested_selection_is_that_of_scikit_learn(search, options):
     X, p, groups = made_up()
-    model = search(make_pipeline(StandardScaler(), Ridge()))
+    model = search(make_pipeline(StandardScaler(), Ridge()), {"ridge__alpha": [1.0, 100.0]}, cv=LeaveOneGroupOut(), **options)
     expected = cross_val_predict(model, X, p, groups=groups, cv=LeaveOneGroupOut(), params=dict(groups=groups))
     np.testing.assert_allclose(held_out(model, X, p, groups), expected)
     assert not hasattr(model, "best_estimator_")   # cloned
@@ -81,7 +84,8 @@ def test_accuracy_is_pearson_whatever_the_units(seed, shift, scale):
     groups = rng.permutation(np.repeat(np.arange(4), rng.integers(3, 20, 4)))
     p, guess = rng.normal(size=(2, len(groups)))
     a, b = accuracy(p, guess, groups), accuracy(shift + scale * p, guess, groups)
-    np.testing.assert_allclose([a.pooled, *a.each], [pearson(p, guess)] + [pearson(p[groups == g], guess[groups == g]) for g in range(4)])
+    each = [pearson(p[groups == g], guess[groups == g]) for g in range(4)]
+    np.testing.assert_allclose([a.pooled, *a.each], [pearson(p, guess), *each])
     np.testing.assert_allclose([b.pooled, *b.each, b.pooled_error], [a.pooled, *a.each, a.pooled_error], rtol=1e-6, atol=1e-9)
 
 
@@ -148,10 +152,11 @@ def test_comparison_says_how_much_random_splits_leak():
         assert c.in_sample.pooled > c.random_split.pooled > c.left_out.pooled + 0.05
         assert c.left_out.ceiling and not c.in_sample.ceiling
     text = comparison_table(found).splitlines()
-    assert len(text) == 2 + 2 + 1 and text[-1].startswith("noise ceiling") and f"{found['line'].left_out.pooled:.3f} ± " in text[2]
+    assert len(text) == 2 + 2 + 1 and text[-1].startswith("noise ceiling")
+    assert f"{found['line'].left_out.pooled:.3f} ± " in text[2]
     assert len({len(line) for line in text[1:]}) == 1       # columns stand below each other
     short = comparison_table({"x": Comparison(found["line"].in_sample, found["line"].in_sample)}).splitlines()
-    assert len(short) == 3 and len(short[1]) == len(short[2])
+    assert len(short) == 3 and len(short[1]) == len(short[2]) and "random" not in short[0] and "random split" in text[0]
 
 
 def test_limit_of_a_learning_curve_is_exact_for_curves_of_that_form():
@@ -162,3 +167,15 @@ def test_limit_of_a_learning_curve_is_exact_for_curves_of_that_form():
     ax = plot_learning_curve({"a": curve, "b": curve}, 0.9)
     assert ax.get_legend() and plot_learning_curve(curve, ax=ax) is ax
     plt.close("all")
+
+
+def test_random_splits_leak_in_the_studys_own_files():
+    folder = Path(__file__).parents[1] / "../shared/data"
+    if not (folder / "Cnf2.xy").exists():
+        pytest.skip(f"no files of the study in {folder}")
+    data = make_dataset(read_configurations([folder / "Cnf1.xy", folder / "Cnf2.xy"]))
+    for model, X in ((KNeighborsRegressor(5), data.positions), (Ridge(128.0), data.X)):
+        random, other = (accuracy(data.p, held_out(model, X, data.p, data.groups, cv), data.groups).pooled
+                         for cv in (KFold(5, shuffle=True, random_state=0), None))
+        assert random > other + 0.08
+    assert abs(accuracy(data.p, held_out(KNeighborsRegressor(5), data.positions, data.p, data.groups), data.groups).pooled) < 0.2
