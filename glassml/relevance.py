@@ -328,10 +328,12 @@ def posterior_intervals(model, level=0.9, combinations=None):
     Raises
     ------
     ValueError
-        If the level is not in (0, 1).
+        If the level is not in (0, 1), or the model has no posterior.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must be in (0, 1), got {level}")
+    if not hasattr(model, "covariance_"):
+        raise ValueError(f"expected a fitted BayesRidge, got {model!r}")
     c = np.eye(len(model.coef_)) if combinations is None else finite_array("combinations", combinations, 2)
     mean, variance = c @ model.coef_, np.einsum("ka,ab,kb->k", c, model.covariance_, c)
     reach = norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0))
@@ -390,7 +392,13 @@ def first_to_enter(X, p, count, depth=1e-3, n_penalties=60):
     -------
     (M,) array of bool
         Non-zero weights at the smallest of these penalties that leaves no more than `count`.
+
+    Raises
+    ------
+    ValueError
+        If `count` is below 1, or a number is not finite.
     """
+    X, p = finite_array("X", X, 2), finite_array("p", p, 1)
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     steepest = np.abs((X - X.mean(axis=0)).T @ (p - p.mean())).max()
@@ -459,6 +467,11 @@ def false_selections(count, n_descriptors, threshold=0.75):
     float
         count^2 / ((2 threshold - 1) n_descriptors).
 
+    Raises
+    ------
+    ValueError
+        If the threshold is not in (1/2, 1].
+
     Notes
     -----
     Meinshausen and Bühlmann, J. R. Stat. Soc. B 72, 417 (2010), theorem 1.
@@ -481,9 +494,17 @@ def by_cluster(selected, clusters):
     Returns
     -------
     (..., K) array of bool
+
+    Raises
+    ------
+    ValueError
+        If selections and clusters are not over the same descriptors.
     """
-    members = np.arange(np.max(clusters) + 1)[:, None] == clusters
-    return (np.asarray(selected)[..., None, :] & members).any(axis=-1)
+    selected, clusters = np.asarray(selected, dtype=bool), np.asarray(clusters)
+    if selected.shape[-1:] != clusters.shape:
+        raise ValueError(f"selections are over {selected.shape[-1]} descriptors, clusters over {len(clusters)}")
+    members = np.arange(clusters.max() + 1)[:, None] == clusters
+    return (selected[..., None, :] & members).any(axis=-1)
 
 # %% ../nbs/05_relevance.ipynb #plot-stability
 def plot_stability(frequencies, threshold=0.75, ax=None):
@@ -581,6 +602,11 @@ def subset_scores(model, X, p, subsets, groups, cv=None):
     -------
     dict of str to (C,) array
         Pearson coefficient on each configuration, in the order of their numbers.
+
+    Raises
+    ------
+    ValueError
+        If the splitter trains and tests on points of one configuration.
     """
     scores = {}
     for name, columns in subsets.items():
@@ -591,7 +617,7 @@ def subset_scores(model, X, p, subsets, groups, cv=None):
 
 def _held_out(model, X, p, groups, cv):
     "Number of a configuration, a model that has not seen it, and its rows; in the order of the numbers."
-    held = []
+    held, groups = [], np.asarray(groups)
     for train, test in (cv or LeaveOneGroupOut()).split(X, p, groups):
         if np.intersect1d(groups[train], groups[test]).size:
             raise ValueError("the splitter cuts through configurations: some points of one train, others test")
@@ -682,6 +708,11 @@ def permutation_importance(model, X, p, families, groups, cv=None, n_repeats=5, 
     -------
     dict of str to (C, 2) array
         For each configuration, the loss of Pearson's coefficient and the growth of the risk (units of length squared).
+
+    Raises
+    ------
+    ValueError
+        If the splitter trains and tests on points of one configuration.
     """
     losses = [shuffled_loss(fitted.predict, X[rows], p[rows], families, n_repeats, random_state)
               for _, fitted, rows in _held_out(model, X, p, groups, cv)]

@@ -156,6 +156,7 @@ def test_what_is_shuffled_within_held_out_configurations(sample):
     assert all((loss[name] == again[name]).all() for name in families)
 
 
+@pytest.mark.filterwarnings("ignore:The groups parameter")
 def test_a_splitter_that_cuts_configurations_is_refused(sample):
     X, p, groups = sample
     with pytest.raises(ValueError, match="cuts through"):
