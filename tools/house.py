@@ -118,11 +118,12 @@ def imported(source, package="glassml"):
     return found
 
 
-def import_complaints(order, sources):
-    "The imports that go forward in `order`, the list of modules; `sources` maps a module to its text."
+def import_complaints(order, sources, appendices=()):
+    "The imports that go forward in `order`, the list of modules, except among appendices; `sources` maps a module to its text."
     place = {module: n for n, module in enumerate(order)}
     return [f"{module} imports {other}, which comes later" for module in order
-            for other in sorted(imported(sources[module])) if place.get(other, -1) >= place[module]]
+            for other in sorted(imported(sources[module]))
+            if place.get(other, -1) >= place[module] and not {module, other} <= set(appendices)]
 
 
 def sidebar_complaints(config, names):
