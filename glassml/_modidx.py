@@ -365,8 +365,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                       'glassml.mlp_capacity.adam': ('mlp_capacity.html#adam', 'glassml/mlp_capacity.py'),
                                       'glassml.mlp_capacity.as_layers': ('mlp_capacity.html#as_layers', 'glassml/mlp_capacity.py'),
                                       'glassml.mlp_capacity.backpropagate': ('mlp_capacity.html#backpropagate', 'glassml/mlp_capacity.py'),
-                                      'glassml.mlp_capacity.family_importance': ( 'mlp_capacity.html#family_importance',
-                                                                                  'glassml/mlp_capacity.py'),
                                       'glassml.mlp_capacity.first_layer_importance': ( 'mlp_capacity.html#first_layer_importance',
                                                                                        'glassml/mlp_capacity.py'),
                                       'glassml.mlp_capacity.moving_average': ( 'mlp_capacity.html#moving_average',

@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'SLOPE', 'as_layers', 'activations', 'backpropagate', 'adam', 'Training', 'Stack', 'train', 'MLP',
-           'moving_average', 'plot_training', 'first_layer_importance', 'plot_importance', 'family_importance',
-           'split_again', 'sample_predictions', 'sample_scores', 'treatment_predictions', 'treatment_scores',
-           'plot_pearson']
+           'moving_average', 'plot_training', 'first_layer_importance', 'plot_importance', 'split_again',
+           'sample_predictions', 'sample_scores', 'treatment_predictions', 'treatment_scores', 'plot_pearson']
 
 # %% ../nbs/06_mlp_capacity.ipynb #imports
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .linear import fit_treatments
-from .validation import pearson, risk
+from .validation import pearson
 
 # %% ../nbs/06_mlp_capacity.ipynb #architectures
 ARCHITECTURES = {"M-2-1": (2,), "M-5-5-1": (5, 5), "M-10-10-1": (10, 10), "M-2-10-10-1": (2, 10, 10)}  # hidden layers
@@ -413,34 +412,6 @@ def plot_importance(importances, ax=None):
     ax.set(xlabel="descriptor", ylabel="importance", yscale="log")
     ax.legend(ncols=2)
     return ax
-
-# %% ../nbs/06_mlp_capacity.ipynb #family-importance
-def family_importance(predict, X, p, families, n_repeats=20, random_state=0):
-    """How much the risk grows when a family of descriptors is dealt out anew among the particles, as a whole.
-
-    Parameters
-    ----------
-    predict : callable
-        From descriptors (n, M) to predictions (n,); any model.
-    X : (n, M) array
-        Descriptors, best of points that the model was not trained on.
-    p : (n,) array
-        Propensity.
-    families : dict of name to (M,) array of bool
-        Which descriptors belong together.
-    n_repeats : int
-        Shuffles to average over.
-    random_state : int
-
-    Returns
-    -------
-    dict of name to float
-        Mean squared error after shuffling minus before, in the units of p squared.
-    """
-    rng, before = np.random.default_rng(random_state), risk(p, predict(X))
-    orders = [rng.permutation(len(X)) for _ in range(n_repeats)]
-    return {name: np.mean([risk(p, predict(np.where(columns, X[order], X))) for order in orders]) - before
-            for name, columns in families.items()}
 
 # %% ../nbs/06_mlp_capacity.ipynb #split-again
 def split_again(splits, ratio=0.2, groups=None, random_state=0):
