@@ -1,17 +1,19 @@
 """The predictor, and `glassml predict` as a user runs it."""
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_command import glassml
 
-from glassml.dataset import load_glass, write_configurations
+from glassml.dataset import load_glass, read_configurations, write_configurations
 from glassml.descriptors import Configuration, inherent_structure
-from glassml.prediction import ConfigurationRidge, PropensityPredictor, group_means, left_out, potential
+from glassml.prediction import ConfigurationRidge, PropensityPredictor, left_out, potential
 from glassml.report import main
 from glassml.validation import accuracy
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture(scope="module")
@@ -192,3 +194,23 @@ def test_predict_refuses(files, monkeypatch, capsys, options, message):
     monkeypatch.chdir(files)
     assert main(["predict", "--jobs", "1", *options]) == 2
     assert message in capsys.readouterr().err and not (files / "nowhere").exists()
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
+def test_the_study_s_files_predict_each_other():
+    files = read_configurations([SHARED / f"Cnf{k}.xy" for k in (1, 2)])
+    found = left_out(PropensityPredictor("lancon", species=1), files)
+    score = accuracy(found.p, found.prediction, found.groups)
+    print(score.each)
+    assert score.each.min() > 0.70
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
+def test_two_kob_andersen_configurations_predict_a_third():
+    files = sorted((SHARED / "botan_ka_T0.44").glob("*.npz"))[1:4]
+    *training, test = read_configurations(files, density=1.2)
+    prediction = PropensityPredictor("ka", n_jobs=-1).fit(training).predict([test])
+    large = test.species == 1
+    score = accuracy(test.propensity[large], prediction, runs=test.runs[:, large])
+    print(score)
+    assert score.pooled > 0.7 * score.ceiling.pooled
