@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import GammaRegressor, RidgeCV
 from sklearn.model_selection import GroupKFold, KFold
@@ -123,19 +124,18 @@ def group_means(values, groups):
 
     Parameters
     ----------
-    values : (n, ...) array
+    values : (n,) or (n, M) array
         Rows.
     groups : (n,) array
         Labels.
 
     Returns
     -------
-    (n, ...) array
+    (n,) or (n, M) array
     """
     _, index, count = np.unique(groups, return_inverse=True, return_counts=True)
-    sums = np.zeros((len(count), *np.shape(values)[1:]))
-    np.add.at(sums, index, values)
-    return sums[index] / count[index].reshape(-1, *[1] * (np.ndim(values) - 1))
+    member = csr_array((np.ones(len(index)), index, np.arange(len(index) + 1)))  # (n, G), a single 1 in every row
+    return member @ ((member.T @ values).T / count).T
 
 # %% ../nbs/A4_prediction.ipynb #configuration-ridge
 class ConfigurationRidge(RegressorMixin, BaseEstimator):
