@@ -11,6 +11,7 @@ __all__ = ['plot_weights', 'largest', 'plot_boxed_weights', 'plot_weight_sizes',
 
 # %% ../nbs/05_relevance.ipynb #imports
 from dataclasses import dataclass
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,12 +19,11 @@ from matplotlib.patches import Rectangle
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import norm
-from sklearn.base import clone
 from sklearn.model_selection import LeaveOneGroupOut
 
 from .descriptors import finite_array
 from .linear import MAPLasso
-from .validation import pearson, risk
+from .validation import _aligned, _fitted, pearson, risk
 
 # %% ../nbs/05_relevance.ipynb #plot-weights
 def plot_weights(weights, selection=None, ax=None):
@@ -46,7 +46,7 @@ def plot_weights(weights, selection=None, ax=None):
     if selection is not None:
         for a in np.flatnonzero(selection):
             ax.axvline(a, color="0.85", linewidth=1, zorder=0)
-    for marker, (name, w) in zip("os^v", weights.items()):
+    for marker, (name, w) in zip(cycle("os^vD"), weights.items()):
         index = np.flatnonzero(w)
         ax.plot(index, w[index], marker, markersize=3.5, label=name)
     ax.axhline(0, color="black", linewidth=0.8)
@@ -119,7 +119,7 @@ def plot_weight_sizes(weights, ax=None):
     matplotlib Axes
     """
     ax = ax or plt.subplots()[1]
-    for marker, (name, w) in zip("os^v", weights.items()):
+    for marker, (name, w) in zip(cycle("os^vD"), weights.items()):
         index = np.flatnonzero(w)
         ax.semilogy(index, np.abs(w[index]), marker, markersize=3.5, label=name)
     ax.set(xlabel="descriptor", ylabel="|weight|")
@@ -214,7 +214,7 @@ class Collinearity:
 
     def directions(self, share=0.99):
         "How many directions hold this share of the variance."
-        return int(np.searchsorted(np.cumsum(self.shares), share) + 1)
+        return int(np.searchsorted(np.cumsum(self.shares)[:-1], share) + 1)
 
 
 def collinearity(X, tolerance=1e-10):
@@ -524,7 +524,7 @@ def plot_stability(frequencies, threshold=0.75, ax=None):
     matplotlib Axes
     """
     ax = ax or plt.subplots()[1]
-    for marker, (name, frequency) in zip("os^v", frequencies.items()):
+    for marker, (name, frequency) in zip(cycle("os^vD"), frequencies.items()):
         index = np.flatnonzero(frequency)
         ax.plot(index, frequency[index], marker, label=name, fillstyle="none" if marker != "o" else "full")
     ax.axhline(threshold, color="black", linewidth=0.8, linestyle=":")
@@ -586,7 +586,7 @@ def subset_scores(model, X, p, subsets, groups, cv=None):
     Parameters
     ----------
     model : scikit-learn regressor
-        Cloned for every split; not changed.
+        Cloned for every split; not changed; given the groups of its training points as by `evaluate`.
     X : (n, M) array
         Descriptors.
     p : (n,) array
@@ -617,11 +617,11 @@ def subset_scores(model, X, p, subsets, groups, cv=None):
 
 def _held_out(model, X, p, groups, cv):
     "Number of a configuration, a model that has not seen it, and its rows; in the order of the numbers."
-    held, groups = [], np.asarray(groups)
+    held, (X, p, groups) = [], _aligned(X, p, groups)
     for train, test in (cv or LeaveOneGroupOut()).split(X, p, groups):
         if np.intersect1d(groups[train], groups[test]).size:
             raise ValueError("the splitter cuts through configurations: some points of one train, others test")
-        fitted = clone(model).fit(X[train], p[train])
+        fitted = _fitted(model, X[train], p[train], groups[train])
         held += [(g, fitted, test[groups[test] == g]) for g in np.unique(groups[test])]
     return sorted(held, key=lambda item: item[0])
 
@@ -735,7 +735,7 @@ def plot_families(readings, ax=None):
     """
     families = list(next(iter(readings.values())))
     ax = ax or plt.subplots(figsize=(6.4, 0.9 + 0.36 * len(families)))[1]
-    for i, (marker, (reading, values)) in enumerate(zip("os^v", readings.items())):
+    for i, (marker, (reading, values)) in enumerate(zip(cycle("os^vD"), readings.items())):
         mean = np.array([np.mean(values[name]) for name in families])
         error = [np.std(values[name], ddof=1) / np.sqrt(len(values[name])) for name in families]
         rows = np.arange(len(families)) + 0.18 * (i - (len(readings) - 1) / 2)

@@ -68,11 +68,11 @@ def pearson(p, prediction):
     Returns
     -------
     float
-        Between -1 and 1.
+        Between -1 and 1; NaN if a value is.
     """
     a, b = p - np.mean(p), prediction - np.mean(prediction)
-    norm = np.linalg.norm(a) * np.linalg.norm(b)
-    return float(a @ b / norm) if norm > 0 else 0.0
+    scale = np.linalg.norm(a) * np.linalg.norm(b)
+    return 0.0 if scale == 0 else float(a @ b / scale)
 
 # %% ../nbs/03_validation.ipynb #segment-split
 class SegmentSplit(BaseCrossValidator):
@@ -126,7 +126,8 @@ def evaluate(model, X, p, cv, groups=None):
     Parameters
     ----------
     model : scikit-learn regressor
-        Cloned for every split; not changed.
+        Cloned for every split; not changed. If its `fit` takes `groups`, or if it is a grid or random search, it is given those of
+        the training points, to select inside them by configuration.
     X : (n, M) array
         Descriptors.
     p : (n,) array
@@ -134,7 +135,7 @@ def evaluate(model, X, p, cv, groups=None):
     cv : scikit-learn splitter
         Says which points train and which validate.
     groups : (n,) array of int, optional
-        Configuration of each point, for splitters that leave configurations out.
+        Configuration of each point, for splitters and searches that leave configurations out.
 
     Returns
     -------
@@ -143,9 +144,25 @@ def evaluate(model, X, p, cv, groups=None):
     """
     rows = []
     for train, valid in cv.split(X, p, groups):
-        prediction = clone(model).fit(X[train], p[train]).predict(X[valid])
+        prediction = _fitted(model, X[train], p[train], None if groups is None else groups[train]).predict(X[valid])
         rows.append([score(p[valid], prediction) for score in (risk, negative_log_likelihood, pearson)])
     return Scores(*np.array(rows).T)
+
+
+@contextmanager
+def _groups_may_be_ignored():
+    "Without the warning of KFold, here or in a search, that it has no use for the groups."
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The groups parameter is ignored")
+        yield
+
+
+def _fitted(model, X, p, groups=None):
+    "A clone of the model, fitted; of a search over hyperparameters, its best estimator."
+    takes_groups = isinstance(model, (GridSearchCV, RandomizedSearchCV)) or has_fit_parameter(model, "groups")
+    with _groups_may_be_ignored():
+        fitted = clone(model).fit(X, p, **(dict(groups=groups) if takes_groups else {}))
+    return getattr(fitted, "best_estimator_", fitted)
 
 # %% ../nbs/03_validation.ipynb #held-out
 def held_out(model, X, p, groups=None, cv=None, return_std=False):
@@ -154,8 +171,7 @@ def held_out(model, X, p, groups=None, cv=None, return_std=False):
     Parameters
     ----------
     model : scikit-learn regressor
-        Cloned for every fold; not changed. If its `fit` takes `groups`, or if it is a grid or random search, it is given those of
-        the training points, to select inside them by configuration.
+        Cloned for every fold; not changed; given the groups of its training points as by `evaluate`.
     X : (n, M) array
         Descriptors.
     p : (n,) array
@@ -177,7 +193,8 @@ def held_out(model, X, p, groups=None, cv=None, return_std=False):
     Raises
     ------
     ValueError
-        If lengths differ, there are no two configurations to leave out, or the folds do not hold out every point exactly once.
+        If lengths differ, there are no two configurations to leave out, the folds do not hold out every point exactly once, or
+        a fold trains on what it holds out.
     """
     X, p, groups = _aligned(X, p, groups)
     if cv is None and (groups is None or len(np.unique(groups)) < 2):
@@ -193,14 +210,6 @@ def held_out(model, X, p, groups=None, cv=None, return_std=False):
     return tuple(result) if return_std else result[0]
 
 
-@contextmanager
-def _groups_may_be_ignored():
-    "Without the warning of KFold, here or in a search, that it has no use for the groups."
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The groups parameter is ignored")
-        yield
-
-
 def _check_partition(folds, n):
     "Every point must be held out once."
     times = np.bincount(np.concatenate([held for _, held in folds]), minlength=n)
@@ -208,6 +217,8 @@ def _check_partition(folds, n):
         raise ValueError(f"the folds must hold out every point once, {(times != 1).sum()} of {n} are held out "
                          f"{', '.join(map(str, np.unique(times[times != 1])))} times; KFold and SpatialBlocks hold out "
                          "everyone once, ShuffleSplit does not")
+    if any(np.intersect1d(train, held).size for train, held in folds):
+        raise ValueError("a fold trains on points that it holds out")
 
 
 def _aligned(X, p, groups=None):
@@ -218,13 +229,6 @@ def _aligned(X, p, groups=None):
                          f"{np.shape(groups)}")
     return X, p, None if groups is None else np.asarray(groups)
 
-
-def _fitted(model, X, p, groups=None):
-    "A clone of the model, fitted; of a search over hyperparameters, its best estimator."
-    takes_groups = isinstance(model, (GridSearchCV, RandomizedSearchCV)) or has_fit_parameter(model, "groups")
-    with _groups_may_be_ignored():
-        fitted = clone(model).fit(X, p, **(dict(groups=groups) if takes_groups else {}))
-    return getattr(fitted, "best_estimator_", fitted)
 
 # %% ../nbs/03_validation.ipynb #accuracy
 @dataclass(frozen=True, eq=False)
@@ -577,13 +581,20 @@ class LearningCurve:
         Parameters
         ----------
         n_last : int
-            How many of the largest sizes count: at least 2, or all there are.
+            How many of the largest sizes count, at least 2.
 
         Returns
         -------
         (R,) array
             r of the least-squares fit r - a/s to `scores` and r + b/s to `in_sample`, for each repeat.
+
+        Raises
+        ------
+        ValueError
+            If there is only one size.
         """
+        if min(n_last, len(self.sizes)) < 2:
+            raise ValueError(f"a limit needs at least 2 sizes, got n_last = {n_last} of {len(self.sizes)}")
         u = 1 / self.sizes[-n_last:]
         one, zero = np.ones_like(u), np.zeros_like(u)
         design = np.vstack([np.column_stack([one, -u, zero]), np.column_stack([one, zero, u])])

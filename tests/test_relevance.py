@@ -33,7 +33,7 @@ def test_collinearity_agrees_with_regressions_and_does_not_see_units(seed):
     np.testing.assert_allclose(again.variance_inflation, found.variance_inflation, rtol=1e-5)
     np.testing.assert_allclose(again.condition_number, found.condition_number, rtol=1e-5)
     np.testing.assert_allclose(found.shares.sum(), 1)
-    assert 1 <= found.directions(0.5) <= found.directions(0.999) <= X.shape[1]
+    assert 1 <= found.directions(0.5) <= found.directions(0.999) <= found.directions(1.0) <= X.shape[1]
 
 
 def test_collinearity_counts_exact_relations():
@@ -175,6 +175,8 @@ def test_figures_show_what_they_are_given():
     w = rng.normal(size=8)
     assert r.plot_correlations(np.corrcoef(X.T), np.arange(8) // 2).images
     assert len(r.plot_weight_intervals(w, w - 0.1, w + 0.1, count=5).get_yticks()) == 5
+    five = {name: w for name in "abcde"}
+    assert len(r.plot_weights(five).get_lines()) == 6 and len(r.plot_weight_sizes(five).get_lines()) == 5
     assert len(r.plot_stability({"a": np.abs(w), "b": np.abs(w)}).get_lines()) == 3
     assert len(r.plot_readings({"|w|": np.abs(w), "c": np.abs(w) * 2}, w > 0)) == 2
     assert [t.get_text() for t in r.plot_families({"alone": {"near": w, "far": w}}).get_yticklabels()] == ["near", "far"]

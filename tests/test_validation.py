@@ -13,8 +13,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from glassml.dataset import make_dataset, read_configurations
-from glassml.validation import (Comparison, LearningCurve, SpatialBlocks, accuracy, compare, comparison_table, coverage, held_out,
-                                learning_curve, pearson, plot_learning_curve, plot_reliability)
+from glassml.relevance import subset_scores
+from glassml.validation import (Comparison, LearningCurve, SpatialBlocks, accuracy, compare, comparison_table, coverage, evaluate,
+                                held_out, learning_curve, pearson, plot_learning_curve, plot_reliability)
 
 
 def made_up(n_groups=6, n=40, features=5, seed=0):
@@ -66,6 +67,14 @@ def test_nested_selection_is_that_of_scikit_learn(search, options):
     expected = cross_val_predict(model, X, p, groups=groups, cv=LeaveOneGroupOut(), params=dict(groups=groups))
     np.testing.assert_allclose(held_out(model, X, p, groups), expected)
     assert not hasattr(model, "best_estimator_")   # cloned
+
+
+def test_every_way_of_scoring_lets_a_search_select_by_configuration():
+    X, p, groups = made_up()
+    search = GridSearchCV(Ridge(), {"alpha": [1.0, 100.0]}, cv=LeaveOneGroupOut())
+    expected = accuracy(p, held_out(search, X, p, groups), groups).each
+    np.testing.assert_allclose(evaluate(search, X, p, LeaveOneGroupOut(), groups).pearson, expected)
+    np.testing.assert_allclose(subset_scores(search, X, p, {"all": np.ones(5, bool)}, groups)["all"], expected)
 
 
 def test_standard_deviations_come_through_searches_and_pipelines():
