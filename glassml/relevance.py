@@ -23,7 +23,7 @@ from sklearn.model_selection import LeaveOneGroupOut
 
 from .descriptors import finite_array
 from .linear import MAPLasso
-from .validation import _aligned, _fitted, pearson, risk
+from .validation import aligned_rows, fit_clone, pearson, risk
 
 # %% ../nbs/05_relevance.ipynb #plot-weights
 def plot_weights(weights, selection=None, ax=None):
@@ -617,11 +617,11 @@ def subset_scores(model, X, p, subsets, groups, cv=None):
 
 def _held_out(model, X, p, groups, cv):
     "Number of a configuration, a model that has not seen it, and its rows; in the order of the numbers."
-    held, (X, p, groups) = [], _aligned(X, p, groups)
+    held, (X, p, groups) = [], aligned_rows(X, p, groups)
     for train, test in (cv or LeaveOneGroupOut()).split(X, p, groups):
         if np.intersect1d(groups[train], groups[test]).size:
             raise ValueError("the splitter cuts through configurations: some points of one train, others test")
-        fitted = _fitted(model, X[train], p[train], groups[train])
+        fitted = fit_clone(model, X[train], p[train], groups[train])
         held += [(g, fitted, test[groups[test] == g]) for g in np.unique(groups[test])]
     return sorted(held, key=lambda item: item[0])
 
