@@ -10,8 +10,8 @@ __all__ = ['SMALL', 'RADIAL_CENTRES', 'RADIAL_WIDTH', 'ANGULAR_PARAMETERS', 'FAM
            'local_angular_functions', 'RadialFunctions', 'AngularFunctions', 'plot_weights', 'harmonics',
            'density_coefficients', 'bond_order', 'cubic_order', 'BondOrder', 'plot_order_by_shell', 'power_spectrum',
            'PowerSpectrum', 'lennard_jones', 'polynomial_tail', 'pair_energy', 'pair_force', 'interaction_table',
-           'potential_energy', 'inherent_structure', 'InherentDistance', 'Inherent', 'Cells', 'voronoi', 'plot_cells',
-           'coarse_grained', 'PhysicalFields', 'Averaged', 'Original', 'Descriptors']
+           'potential_energy', 'inherent_structure', 'InherentDistance', 'Inherent', 'RestDisplacements', 'Cells',
+           'voronoi', 'plot_cells', 'coarse_grained', 'PhysicalFields', 'Averaged', 'Original', 'Descriptors']
 
 # %% ../nbs/00_descriptors.ipynb #imports
 from abc import ABC, abstractmethod
@@ -2024,13 +2024,13 @@ class Inherent(Family):
     Raises
     ------
     ValueError
-        If the family is `InherentDistance`, which compares both.
+        If the family is `InherentDistance` or `RestDisplacements`, which compare both.
     """
 
     family: Family
 
     def __post_init__(self):
-        if isinstance(self.family, InherentDistance) or not isinstance(self.family, Family):
+        if isinstance(self.family, (InherentDistance, RestDisplacements)) or not isinstance(self.family, Family):
             raise ValueError(f"family must be one that looks at positions alone, got {type(self.family).__name__}")
 
     def names(self, labels, dimension):
@@ -2038,6 +2038,60 @@ class Inherent(Family):
 
     def columns(self, configuration, labels=None):
         return self.family.columns(Configuration(_at_rest(configuration), configuration.species, configuration.box), labels)
+
+# %% ../nbs/00_descriptors.ipynb #rest-displacements
+@dataclass(frozen=True)
+class RestDisplacements(Family):
+    """How particles are displaced from the inherent structure, compared with their neighbours, shell by shell.
+
+    Parameters
+    ----------
+    shells : sequence of float
+        Centres of the shells, in units of length.
+    width : float
+        Standard deviation of the Gaussian shells, in units of length.
+    cutoff : float
+        Where the weights end, in units of length.
+    floor : float
+        Weight of an empty shell: averages over one that holds so little are halved, over an empty one they are 0.
+
+    Raises
+    ------
+    ValueError
+        If a shell, the width, the cutoff or the floor is not positive.
+    """
+
+    shells: tuple = (0.9, 1.1, 1.4, 1.8, 2.2)
+    width: float = 0.1
+    cutoff: float = 3.0
+    floor: float = 1e-3
+
+    def __post_init__(self):
+        _check_reach(self.cutoff)
+        if min(*self.shells, self.width, self.floor) <= 0:
+            raise ValueError(f"shells, width and floor must be positive, got {self.shells}, {self.width} and {self.floor}")
+
+    def names(self, labels, dimension):
+        return [f"rest {what} R={R:g} width={self.width:g} rc={self.cutoff:g} species {s}" for s in labels for R in self.shells
+                for what in ("square", "along", "opening", "strain", "leaning", "common")]
+
+    def columns(self, configuration, labels=None):
+        rest, n_species = _at_rest(configuration), _species_index(configuration, labels)[1]
+        u = minimum_image(configuration.positions - rest, configuration.box)
+        X = np.empty((len(u), n_species, len(self.shells), 6))
+        for part in neighbourhoods(Configuration(rest, configuration.species, configuration.box), self.cutoff, labels):
+            u_i, u_j = u[np.repeat(part.rows, np.diff(part.first[::n_species]))], u[part.index]
+            direction = part.vectors / np.maximum(part.distance, 1e-300)[:, None]
+            opening = ((u_j - u_i) * direction).sum(axis=1)
+            values = np.column_stack([(u_j**2).sum(axis=1), (u_j * u_i).sum(axis=1), opening, opening**2,
+                                      (u_i * direction).sum(axis=1), u_j])
+            for k, R in enumerate(self.shells):
+                weights = np.exp(-((part.distance - R) / self.width)**2 / 2) * cutoff_function(part.distance, self.cutoff)
+                W = csr_array((weights, np.arange(len(weights)), part.first), shape=(len(part.first) - 1, len(weights)))
+                mean = (W @ values) / (W.sum(axis=1) + self.floor)[:, None]
+                common = (mean[:, 5:]**2).sum(axis=1)
+                X[part.rows, :, k] = np.column_stack([mean[:, :5], common]).reshape(len(part.rows), n_species, 6)
+        return X.reshape(len(u), -1)
 
 # %% ../nbs/00_descriptors.ipynb #tessellation
 def _tessellations(configuration):
@@ -2533,4 +2587,4 @@ def _several(configurations):
 
 # %% ../nbs/00_descriptors.ipynb #families-by-name
 FAMILIES = dict(original=Original(), radial=RadialFunctions(), angular=AngularFunctions(), bond=BondOrder(), power=PowerSpectrum(),
-                field=PhysicalFields(), rest=InherentDistance())
+                field=PhysicalFields(), rest=InherentDistance(), displacement=RestDisplacements())

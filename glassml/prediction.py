@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .descriptors import (BondOrder, Configuration, Descriptors, Inherent, InherentDistance, PhysicalFields, RadialFunctions,
-                                 coarse_grained, inherent_structure)
+                                 RestDisplacements, coarse_grained, inherent_structure)
 from .simulation import interaction_of, read_recipe
 from .validation import SpatialBlocks
 
@@ -113,7 +113,8 @@ def recipe(unit, interaction=None, inherent=True):
                BondOrder(shells=tuple(unit * np.arange(0.6, 2.5, 0.2)), width=0.2 * unit, cutoff=3 * unit, taper=0.5 * unit)]
     if not inherent:
         return fields, details
-    return [*map(Inherent, fields), InherentDistance()], [*map(Inherent, details)]
+    displacements = RestDisplacements(tuple(unit * np.array([0.95, 1.15, 1.5, 1.9, 2.3])), 0.1 * unit, 3 * unit)
+    return [*map(Inherent, fields), InherentDistance()], [*map(Inherent, details), displacements]
 
 
 LENGTHS, REACH = np.array([0.5, 1.0, 2.0, 3.0]), 7.0

@@ -23,7 +23,8 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .dataset import convert, make_dataset, read_configurations, write_whole
-from .descriptors import (FAMILIES, SMALL, Averaged, Configuration, Descriptors, Inherent, InherentDistance)
+from .descriptors import (FAMILIES, SMALL, Averaged, Configuration, Descriptors, Inherent, InherentDistance,
+                                 RestDisplacements)
 from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_PENALTIES, BayesRidge, MAPDebias,
                             MAPLasso, MAPRidge, evidence, plot_evidence, plot_posterior_covariance, plot_risk,
                             plot_risk_and_nll, risk_curve)
@@ -502,7 +503,7 @@ def _chosen_families(options, interaction):
     families = [replace(family, **{name: value for name, value in given.items() if value is not None and hasattr(family, name)})
                 for family in (FAMILIES[name] for name in options.family)]
     if options.inherent:
-        families = [family if isinstance(family, InherentDistance) else Inherent(family) for family in families]
+        families = [family if isinstance(family, (InherentDistance, RestDisplacements)) else Inherent(family) for family in families]
     if options.average:
         families += [Averaged(family, options.average, cutoff=3 * max(options.average)) for family in families]
     return families
@@ -516,7 +517,7 @@ def _descriptors_command(options):
     interaction = potential(options.potential, configurations[0].positions.shape[1]) if options.potential else None
     describe = Descriptors(_chosen_families(options, interaction), np.float32 if options.single else float, options.jobs,
                            progress=True).fit(configurations)
-    if interaction is not None and (options.inherent or "rest" in options.family):
+    if interaction is not None and (options.inherent or {"rest", "displacement"} & set(options.family)):
         configurations = at_rest(configurations, interaction, describe.labels_, options.jobs, progress=True)
     X = describe.transform(configurations)
     with write_whole(options.out) as part, open(part, "wb") as file:
