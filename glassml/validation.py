@@ -52,9 +52,10 @@ def negative_log_likelihood(p, prediction):
     Returns
     -------
     float
-        (ln 2 pi R + 1) / 2.
+        (ln 2 pi R + 1) / 2; minus infinity if every prediction is exact.
     """
-    return 0.5 * (np.log(2 * np.pi * risk(p, prediction)) + 1)
+    with np.errstate(divide="ignore"):
+        return float(0.5 * (np.log(2 * np.pi * risk(p, prediction)) + 1))
 
 # %% ../nbs/03_validation.ipynb #pearson
 def pearson(p, prediction):
@@ -123,6 +124,9 @@ class Scores:
 def evaluate(model, X, p, cv, groups=None):
     """Train on one part, score on the other, for every split.
 
+    For splits that overlap or leave points out, such as repeated random ones: a score of each. Where every point is held out
+    once, `held_out` and `accuracy` say more.
+
     Parameters
     ----------
     model : scikit-learn regressor
@@ -183,6 +187,8 @@ def fit_clone(model, X, p, groups=None):
 # %% ../nbs/03_validation.ipynb #held-out
 def held_out(model, X, p, groups=None, cv=None, return_std=False):
     """Predictions for every particle by a model that was trained without its fold.
+
+    To be judged by `accuracy`, and drawn. For splits that do not hold out every point exactly once there is `evaluate`.
 
     Parameters
     ----------
@@ -265,7 +271,6 @@ def aligned_rows(X, p, groups=None):
                          f"{np.shape(groups)}")
     return X, p, None if groups is None else np.asarray(groups)
 
-
 # %% ../nbs/03_validation.ipynb #accuracy
 @dataclass(frozen=True, eq=False)
 class Accuracy:
@@ -284,7 +289,9 @@ class Accuracy:
 
     Notes
     -----
-    Errors are from a bootstrap over configurations; NaN if there is only one, which says nothing about another.
+    Errors are from a bootstrap over configurations; NaN if there is only one, which says nothing about another. With G of them
+    the error of a mean is itself uncertain by about 1/√(2 (G - 1)) of it. With few it is worth little, and two give no more than
+    half their difference: then quote `each` instead.
     """
 
     pooled: float
@@ -324,6 +331,7 @@ def accuracy(p, prediction, groups=None, runs=None, n_bootstrap=1000, random_sta
     Returns
     -------
     Accuracy
+        With few configurations, say less than five, its errors are worth little: see there.
 
     Raises
     ------
@@ -611,18 +619,20 @@ class LearningCurve:
     pooled: np.ndarray
     in_sample: np.ndarray
 
-    def limit(self, n_last=3):
+    def limit(self, n_last=3, size=np.inf):
         """Where scores and in-sample scores would meet with any number of configurations.
 
         Parameters
         ----------
         n_last : int
             How many of the largest sizes count, at least 2.
+        size : float
+            Number of training configurations to expect `scores` at; without end if not given.
 
         Returns
         -------
         (R,) array
-            r of the least-squares fit r - a/s to `scores` and r + b/s to `in_sample`, for each repeat.
+            r - a/size of the least-squares fit r - a/s to `scores` and r + b/s to `in_sample`, for each repeat.
 
         Raises
         ------
@@ -634,7 +644,8 @@ class LearningCurve:
         u = 1 / self.sizes[-n_last:]
         one, zero = np.ones_like(u), np.zeros_like(u)
         design = np.vstack([np.column_stack([one, -u, zero]), np.column_stack([one, zero, u])])
-        return np.linalg.lstsq(design, np.vstack([self.scores[-n_last:], self.in_sample[-n_last:]]), rcond=None)[0][0]
+        r, a, _ = np.linalg.lstsq(design, np.vstack([self.scores[-n_last:], self.in_sample[-n_last:]]), rcond=None)[0]
+        return r - a / size
 
 
 def learning_curve(model, X, p, groups, sizes=None, n_repeats=8, random_state=0):
@@ -665,13 +676,17 @@ def learning_curve(model, X, p, groups, sizes=None, n_repeats=8, random_state=0)
     Raises
     ------
     ValueError
-        If a size is not from 1 to one less than the number of configurations, or lengths differ.
+        If a size is not a whole number from 1 to one less than the number of configurations, lengths differ, or there are no
+        two configurations.
     """
     X, p, groups = aligned_rows(X, p, groups)
+    if groups is None or len(np.unique(groups)) < 2:
+        raise ValueError("a learning curve needs groups with at least two labels")
     order = np.random.default_rng(random_state).permutation(np.unique(groups))
     sizes = np.array(_doublings(len(order)) if sizes is None else sorted(sizes))
-    if not len(sizes) or not 1 <= sizes[0] <= sizes[-1] < len(order):
-        raise ValueError(f"sizes must be from 1 to one less than the {len(order)} configurations, got {sizes.tolist()}")
+    if not len(sizes) or not 1 <= sizes[0] <= sizes[-1] < len(order) or (sizes != sizes.astype(int)).any():
+        raise ValueError(f"sizes must be whole numbers from 1 to one less than the {len(order)} configurations, got {sizes.tolist()}")
+    sizes = sizes.astype(int)
     if n_repeats < 1:
         raise ValueError(f"n_repeats must be at least 1, got {n_repeats}")
     result = np.empty((3, len(sizes), n_repeats))

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from glassml.dataset import make_dataset, read_configurations
 from glassml.relevance import subset_scores
 from glassml.validation import (Comparison, LearningCurve, SpatialBlocks, accuracy, compare, comparison_table, coverage, evaluate,
-                                held_out, learning_curve, pearson, plot_learning_curve, plot_reliability)
+                                held_out, learning_curve, negative_log_likelihood, pearson, plot_learning_curve, plot_reliability)
 
 
 def made_up(n_groups=6, n=40, features=5, seed=0):
@@ -176,6 +176,31 @@ def test_limit_of_a_learning_curve_is_exact_for_curves_of_that_form():
     ax = plot_learning_curve({"a": curve, "b": curve}, 0.9)
     assert ax.get_legend() and plot_learning_curve(curve, ax=ax) is ax
     plt.close("all")
+
+
+def test_a_limit_is_also_an_expectation_at_a_size():
+    sizes, r = np.array([1, 2, 4, 8]), np.array([0.4, 0.7])
+    curve = LearningCurve(sizes, *(r + b / sizes[:, None] for b in (-0.3, -0.3, 0.1)))
+    np.testing.assert_allclose(curve.limit(size=8), curve.scores[-1])
+    np.testing.assert_allclose(curve.limit(size=16), r - 0.3 / 16)
+
+
+@pytest.mark.filterwarnings("error")
+def test_doors_of_scores_and_learning_curves():
+    X, p, groups = made_up(4)
+    assert negative_log_likelihood(p, p) == -np.inf
+    assert learning_curve(Ridge(), X, p, groups, [1.0, 2.0], n_repeats=2).sizes.dtype.kind == "i"
+    for bad, said in ((dict(sizes=[1.5]), "whole numbers"), (dict(sizes=[4]), "one less than the 4"),
+                      (dict(sizes=[np.nan]), "sizes"),
+                      (dict(groups=None), "needs groups"), (dict(groups=np.zeros(len(p))), "at least two labels")):
+        with pytest.raises(ValueError, match=said):
+            learning_curve(**dict(model=Ridge(), X=X, p=p, groups=groups) | bad)
+
+
+def test_of_two_configurations_the_error_is_half_the_difference():
+    X, p, groups = made_up(2)
+    score = accuracy(p, X @ np.ones(5), groups, n_bootstrap=20_000)
+    np.testing.assert_allclose(score.one_by_one_error, abs(np.diff(score.each))[0] / 2, rtol=0.03)
 
 
 def test_random_splits_leak_in_the_studys_own_files():
