@@ -437,8 +437,7 @@ def plot_weight_intervals(weights, low, high, names=None, count=20, ax=None):
     ax.set_yticks(range(len(top)), top if names is None else np.asarray(names)[top])
     ax.invert_yaxis()
     ax.set_xlabel("weight of the standardised descriptor (units of length)")
-    ax.legend()
-    return ax
+    return _legend_above(ax)
 
 # %% ../nbs/05_relevance.ipynb #first-to-enter
 def first_to_enter(X, p, count, depth=1e-3, n_penalties=60):
