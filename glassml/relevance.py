@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['plot_weights', 'largest', 'plot_boxed_weights', 'plot_weight_sizes', 'contribution', 'plot_contributions',
            'standardised', 'Collinearity', 'collinearity', 'correlation_clusters', 'plot_correlations',
-           'posterior_intervals', 'plot_weight_intervals', 'first_to_enter', 'stability_selection', 'false_selections',
-           'by_cluster', 'plot_stability', 'overlap', 'overlap_table', 'subset_scores', 'plot_readings',
-           'shuffled_loss', 'permutation_importance', 'plot_families']
+           'posterior_intervals', 'jackknife_intervals', 'plot_weight_intervals', 'first_to_enter',
+           'stability_selection', 'false_selections', 'by_cluster', 'plot_stability', 'overlap', 'overlap_table',
+           'subset_scores', 'plot_readings', 'shuffled_loss', 'permutation_importance', 'plot_families']
 
 # %% ../nbs/05_relevance.ipynb #imports
 from dataclasses import dataclass
@@ -19,10 +19,11 @@ from matplotlib.patches import Rectangle
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import norm
+from scipy.stats import t as student
 from sklearn.model_selection import LeaveOneGroupOut
 
 from .descriptors import finite_array
-from .linear import MAPLasso
+from .linear import MAPLasso, MAPRidge
 from .validation import aligned_rows, fit_clone, pearson, risk
 
 # %% ../nbs/05_relevance.ipynb #plot-weights
@@ -52,7 +53,12 @@ def plot_weights(weights, selection=None, ax=None):
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set(xlabel="descriptor", ylabel="weight")
     ax.set_yscale("symlog", linthresh=_linear_range(weights.values()))
-    ax.legend()
+    return _legend_above(ax)
+
+
+def _legend_above(ax):
+    "The legend in a line above the axes, where it hides no points."
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=5, columnspacing=1.2, handletextpad=0.2)
     return ax
 
 
@@ -60,6 +66,12 @@ def _linear_range(weights):
     "Where a symmetric logarithmic axis turns linear: the typical size of a non-zero weight, a decade down."
     sizes = np.abs(np.concatenate(list(weights)))
     return np.median(sizes[sizes > 0]) / 10 if (sizes > 0).any() else 1.0
+
+# %% ../nbs/05_relevance.ipynb #door
+def _expect(true, what, got):
+    "The door of this chapter: refuse a value, and say what was expected."
+    if not true:
+        raise ValueError(f"expected {what}, got {got}")
 
 # %% ../nbs/05_relevance.ipynb #largest
 def largest(sizes, count):
@@ -70,12 +82,19 @@ def largest(sizes, count):
     sizes : (M,) array
         Non-negative, such as |w|.
     count : int
-        How many.
+        How many, from 0 to M.
 
     Returns
     -------
     (M,) array of bool
+
+    Raises
+    ------
+    ValueError
+        If the count is not from 0 to M, or a size is not finite.
     """
+    sizes = finite_array("sizes", sizes, 1)
+    _expect(0 <= count <= len(sizes), f"a count from 0 to {len(sizes)}", count)
     chosen = np.zeros(len(sizes), dtype=bool)
     chosen[np.argsort(-sizes, kind="stable")[:count]] = True
     return chosen
@@ -123,8 +142,7 @@ def plot_weight_sizes(weights, ax=None):
         index = np.flatnonzero(w)
         ax.semilogy(index, np.abs(w[index]), marker, markersize=3.5, label=name)
     ax.set(xlabel="descriptor", ylabel="|weight|")
-    ax.legend()
-    return ax
+    return _legend_above(ax)
 
 # %% ../nbs/05_relevance.ipynb #contribution
 def contribution(weights, X):
@@ -141,7 +159,13 @@ def contribution(weights, X):
     -------
     (M,) array
         |w| times the standard deviation of each column, in units of length.
+
+    Raises
+    ------
+    ValueError
+        If there is not one weight for each column.
     """
+    _expect(np.shape(weights) == np.shape(X)[1:], "a weight for each column", f"weights {np.shape(weights)}, X {np.shape(X)}")
     return np.abs(weights) * np.std(X, axis=0)
 
 # %% ../nbs/05_relevance.ipynb #plot-contributions
@@ -323,21 +347,66 @@ def posterior_intervals(model, level=0.9, combinations=None):
     Returns
     -------
     low, high : (M,) or (K,) array
-        Central intervals. They take the particles for independent.
+        Central intervals. They take the particles for independent; `jackknife_intervals` do not.
 
     Raises
     ------
     ValueError
         If the level is not in (0, 1), or the model has no posterior.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must be in (0, 1), got {level}")
-    if not hasattr(model, "covariance_"):
-        raise ValueError(f"expected a fitted BayesRidge, got {model!r}")
-    c = np.eye(len(model.coef_)) if combinations is None else finite_array("combinations", combinations, 2)
+    c = _combinations(model, level, combinations)
     mean, variance = c @ model.coef_, np.einsum("ka,ab,kb->k", c, model.covariance_, c)
     reach = norm.ppf((1 + level) / 2) * np.sqrt(np.maximum(variance, 0))
     return mean - reach, mean + reach
+
+
+def _combinations(model, level, combinations):
+    "Rows of coefficients, by default each weight by itself; checks level and model as well."
+    _expect(0 < level < 1, "a level in (0, 1)", level)
+    _expect(hasattr(model, "covariance_"), "a fitted BayesRidge", repr(model))
+    return np.eye(len(model.coef_)) if combinations is None else finite_array("combinations", combinations, 2)
+
+# %% ../nbs/05_relevance.ipynb #jackknife-intervals
+def jackknife_intervals(model, X, p, groups, level=0.9, combinations=None):
+    """Intervals of the weights of Bayes-Ridge whose scatter between samples is taken from whole configurations.
+
+    Parameters
+    ----------
+    model : BayesRidge
+        Fitted to X and p.
+    X : (n, M) array
+        Descriptors.
+    p : (n,) array
+        Propensities.
+    groups : (n,) array of int
+        Configuration of each point; at least two.
+    level : float
+        Share inside each interval, in (0, 1).
+    combinations : (K, M) array, optional
+        A row of coefficients for each combination; by default each weight by itself.
+
+    Returns
+    -------
+    low, high : (M,) or (K,) array
+        Central intervals. They hold the configurations for independent, not the particles.
+
+    Raises
+    ------
+    ValueError
+        If the level is not in (0, 1), the model has no posterior, or there are fewer than two configurations.
+
+    Notes
+    -----
+    Jackknife: Tukey, Ann. Math. Stat. 29, 614 (1958). What the prior leaves open, beta penalty covariance^2, is added.
+    """
+    c, (X, p, groups) = _combinations(model, level, combinations), aligned_rows(X, p, groups)
+    labels = np.unique(groups)
+    _expect(len(labels) > 1, "at least two configurations", len(labels))
+    without = [MAPRidge(model.penalty_).fit(X[groups != g], p[groups != g]).coef_ for g in labels]
+    scatter = (len(labels) - 1) * np.var(without @ c.T, axis=0)
+    prior = model.beta_ * model.penalty_ * np.sum((c @ model.covariance_)**2, axis=1)
+    reach = student.ppf((1 + level) / 2, len(labels) - 1) * np.sqrt(scatter + prior)
+    return c @ model.coef_ - reach, c @ model.coef_ + reach
 
 # %% ../nbs/05_relevance.ipynb #plot-weight-intervals
 def plot_weight_intervals(weights, low, high, names=None, count=20, ax=None):
@@ -346,7 +415,7 @@ def plot_weight_intervals(weights, low, high, names=None, count=20, ax=None):
     Parameters
     ----------
     weights, low, high : (M,) array
-        Weights and the ends of their intervals, from `posterior_intervals`.
+        Weights and the ends of their intervals, from `jackknife_intervals` or `posterior_intervals`.
     names : (M,) sequence of str, optional
         Names of the descriptors.
     count : int
@@ -368,8 +437,7 @@ def plot_weight_intervals(weights, low, high, names=None, count=20, ax=None):
     ax.set_yticks(range(len(top)), top if names is None else np.asarray(names)[top])
     ax.invert_yaxis()
     ax.set_xlabel("weight of the standardised descriptor (units of length)")
-    ax.legend()
-    return ax
+    return _legend_above(ax)
 
 # %% ../nbs/05_relevance.ipynb #first-to-enter
 def first_to_enter(X, p, count, depth=1e-3, n_penalties=60):
@@ -470,7 +538,7 @@ def false_selections(count, n_descriptors, threshold=0.75):
     Raises
     ------
     ValueError
-        If the threshold is not in (1/2, 1].
+        If the threshold is not in (1/2, 1], or there are no descriptors.
 
     Notes
     -----
@@ -478,6 +546,7 @@ def false_selections(count, n_descriptors, threshold=0.75):
     """
     if not 0.5 < threshold <= 1:
         raise ValueError(f"threshold must be in (1/2, 1], got {threshold}")
+    _expect(n_descriptors > 0, "at least one descriptor", n_descriptors)
     return count**2 / ((2 * threshold - 1) * n_descriptors)
 
 # %% ../nbs/05_relevance.ipynb #by-cluster
@@ -558,7 +627,7 @@ def overlap(selections):
 
 # %% ../nbs/05_relevance.ipynb #overlap-chance
 def overlap_table(selections):
-    """The overlaps as a Markdown table, with what chance alone would give in brackets.
+    """The overlaps as a Markdown table, with what chance alone would give in brackets: mean ± standard deviation.
 
     Parameters
     ----------
@@ -568,13 +637,18 @@ def overlap_table(selections):
     Returns
     -------
     str
-        Two independent random selections of sizes a and b out of M share a b / M descriptors on average.
+        The overlap of two independent random selections of sizes a and b out of M is hypergeometric: its mean is a b / M,
+        its variance a b (M - a) (M - b) / (M^2 (M - 1)).
     """
     counts, names = overlap(selections), list(selections)
     m = len(next(iter(selections.values())))
+
+    def chance(a, b):
+        return f"{a * b / m:.1f} ± {np.sqrt(a * b * (m - a) * (m - b) / (m * m * max(m - 1, 1))):.1f}"
+
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for i, name in enumerate(names):
-        cells = [f"**{counts[i, i]}**" if i == j else f"{counts[i, j]} ({counts[i, i] * counts[j, j] / m:.1f})"
+        cells = [f"**{counts[i, i]}**" if i == j else f"{counts[i, j]} ({chance(counts[i, i], counts[j, j])})"
                  for j in range(len(names))]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -642,6 +716,8 @@ def plot_readings(readings, marked, ax=None):
     -------
     array of matplotlib Axes
     """
+    for label, values in readings.items():
+        _expect(np.max(values, initial=0) > 0, f"a positive number in {label!r}", "none")
     axes = plt.subplots(len(readings), 1, figsize=(6.4, 1.7 * len(readings)), sharex=True)[1] if ax is None else ax
     for panel, (label, values) in zip(np.atleast_1d(axes), readings.items()):
         for a in np.flatnonzero(marked):
@@ -674,7 +750,14 @@ def shuffled_loss(predict, X, p, families, n_repeats=5, random_state=0):
     -------
     dict of str to (2,) array
         Pearson coefficient before less after, and risk after less before, in units of length squared.
+
+    Raises
+    ------
+    ValueError
+        If a family is not over the columns of X.
     """
+    for name, columns in families.items():
+        _expect(np.shape(columns) == (X.shape[1],), f"family {name!r} to have shape ({X.shape[1]},)", np.shape(columns))
     rng = np.random.default_rng(random_state)
     orders, scores = [rng.permutation(len(X)) for _ in range(n_repeats)], lambda q: np.array([-pearson(p, q), risk(p, q)])
     before = scores(predict(X))
@@ -684,6 +767,9 @@ def shuffled_loss(predict, X, p, families, n_repeats=5, random_state=0):
 # %% ../nbs/05_relevance.ipynb #permutation-importance
 def permutation_importance(model, X, p, families, groups, cv=None, n_repeats=5, random_state=0):
     """Loss by shuffling a family of descriptors within each configuration that the model was not trained on.
+
+    Not scikit-learn's function of this name, which shuffles single columns for one fitted model: this one shuffles whole
+    families and trains the model anew for every split.
 
     Parameters
     ----------
@@ -712,7 +798,7 @@ def permutation_importance(model, X, p, families, groups, cv=None, n_repeats=5, 
     Raises
     ------
     ValueError
-        If the splitter trains and tests on points of one configuration.
+        If the splitter trains and tests on points of one configuration, or a family is not over the columns of X.
     """
     losses = [shuffled_loss(fitted.predict, X[rows], p[rows], families, n_repeats, random_state)
               for _, fitted, rows in _held_out(model, X, p, groups, cv)]
@@ -733,6 +819,7 @@ def plot_families(readings, ax=None):
     -------
     matplotlib Axes
     """
+    _expect(len(readings), "at least one reading", "none")
     families = list(next(iter(readings.values())))
     ax = ax or plt.subplots(figsize=(6.4, 0.9 + 0.36 * len(families)))[1]
     for i, (marker, (reading, values)) in enumerate(zip(cycle("os^vD"), readings.items())):

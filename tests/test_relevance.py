@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import hypergeom
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GroupKFold, ShuffleSplit
 from sklearn.pipeline import make_pipeline
@@ -78,6 +79,45 @@ def test_intervals_grow_with_the_level_and_are_centred_on_the_weights(seed, leve
     assert (wider[0] < low).all() and (wider[1] > high).all()
     both = r.posterior_intervals(model, level, np.eye(X.shape[1])[[1]] * -2)
     np.testing.assert_allclose(both, [[-2 * high[1]], [-2 * low[1]]])
+
+
+def test_jackknife_over_points_repeats_the_posterior_and_copies_do_not_narrow_it():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(3000, 3))
+    p, groups = X @ [1.0, -1.0, 0.0] + rng.normal(size=3000), np.arange(3000) % 60
+    width = lambda ends: ends[1] - ends[0]
+    model = BayesRidge(penalty=1.0).fit(X, p)
+    once = r.jackknife_intervals(model, X, p, groups)
+    np.testing.assert_allclose(width(once), width(r.posterior_intervals(model)), rtol=0.3)
+    np.testing.assert_allclose(np.mean(once, axis=0), model.coef_, atol=1e-12)
+    X4, p4, groups4 = (np.repeat(v, 4, axis=0) for v in (X, p, groups))
+    many = BayesRidge(penalty=4.0).fit(X4, p4)
+    np.testing.assert_allclose(width(r.jackknife_intervals(many, X4, p4, groups4)), width(once), rtol=0.02)
+    assert (width(r.posterior_intervals(many)) < 0.6 * width(once)).all()
+    np.testing.assert_allclose(r.jackknife_intervals(model, X, p, groups, combinations=[[0, -2, 0]]), -2 * np.array(once)[::-1, [1]])
+    for arguments, message in (((model, X, p, np.zeros(3000)), "two configurations, got 1"), ((MAPRidge(), X, p, groups), "BayesRidge"),
+                               ((model, X, p, groups, 90), "got 90")):
+        with pytest.raises(ValueError, match=message):
+            r.jackknife_intervals(*arguments)
+
+
+def test_chance_in_the_table_is_hypergeometric():
+    a, b = np.arange(10) < 4, np.arange(10) > 4
+    mean, sd = hypergeom(10, 4, 5).stats()[0], hypergeom(10, 4, 5).std()
+    assert f"| a | **4** | 0 ({mean:.1f} ± {sd:.1f}) |" in r.overlap_table({"a": a, "b": b})
+    assert "1 (1.0 ± 0.0)" in r.overlap_table({"a": np.ones(1, bool), "b": np.ones(1, bool)})
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: r.largest(np.ones(3), -1), "from 0 to 3, got -1"), (lambda: r.largest([1.0, np.nan], 1), "finite"),
+    (lambda: r.contribution(np.ones(2), np.ones((5, 3))), "a weight for each column"),
+    (lambda: r.shuffled_loss(len, np.ones((5, 3)), np.ones(5), {"near": [True]}), r"family 'near' to have shape \(3,\), got \(1,\)"),
+    (lambda: r.false_selections(3, 0), "at least one descriptor, got 0"),
+    (lambda: r.plot_families({}), "at least one reading"), (lambda: r.plot_readings({"|w|": np.zeros(3)}, np.zeros(3)), "'|w|'"),
+])
+def test_doors(call, message):
+    with pytest.raises(ValueError, match=message.replace("|w|", r"\|w\|")):
+        call()
 
 
 @settings(max_examples=15, deadline=None)
