@@ -151,7 +151,7 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
     shares : sequence of float
         Standard deviations of the prior of the details, relative to that of the other columns, to choose from; 0 leaves them out.
     cv : scikit-learn splitter, optional
-        Says who is left out for the choice; by default each configuration in turn, or a tenth of them, or of a single one a
+        Says who is left out for the choice, everybody once; by default each configuration in turn, or a tenth of them, or of a single one a
         fifth of the points.
 
     Attributes
@@ -197,14 +197,14 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
         self.mean_, spread = X.mean(axis=0), X.std(axis=0)
         self.scale_ = np.where(spread > 1e-9 * np.abs(self.mean_), spread, np.inf)  # a column that does not vary says nothing
         Z = self._standardised(X)
-        deviations = Z - group_means(Z, groups)
+        deviations, above = Z - group_means(Z, groups), y - group_means(y, groups)
 
         held_out = np.empty((len(widths), len(self.penalties), len(y)), np.float32)
         risk = np.zeros(held_out.shape[:2])
         for train, left_out in self._folds(X, y, groups):
             weights = _within(deviations[train], y[train], groups[train], widths, self.penalties)
             held_out[..., left_out] = weights @ deviations[left_out].T
-            risk += np.sum((y[left_out] - y[train].mean() - held_out[..., left_out])**2, axis=-1)
+            risk += np.sum((above[left_out] - held_out[..., left_out])**2, axis=-1)
         k, l = np.unravel_index(risk.argmin(), risk.shape)
         self.share_, self.penalty_ = float(self.shares[k]), float(self.penalties[l])
         self.held_out_ = held_out[k, l].astype(float)
@@ -355,7 +355,7 @@ class PropensityPredictor(BaseEstimator):
     species_ : int
         Species that is predicted.
     first_ : dict of int to ConfigurationRidge
-        The first look, for each species.
+        The first look, for each species; with fewer than three training configurations for `species_` alone.
     second_ : ConfigurationRidge
         The second look, or the first again if there are fewer than three training configurations: too few to leave some out.
     noise_ : GammaRegressor
@@ -389,7 +389,8 @@ class PropensityPredictor(BaseEstimator):
         Raises
         ------
         ValueError
-            If there are none, one has no propensity, dimensions or species do not fit, or a box is too small.
+            If there are none, one has no propensity, dimensions or species do not fit, or a box is too small; or if there are not
+            even two particles of the species.
         """
         configurations = list(configurations)
         p = np.concatenate([_propensity(c) for c in configurations]) if configurations else np.empty(0)
@@ -400,15 +401,17 @@ class PropensityPredictor(BaseEstimator):
         self.species_ = labels[counts.argmax()].item() if self.species is None else self.species
         if self.species_ not in labels:
             raise ValueError(f"there is no particle of species {self.species}, only of {', '.join(map(str, labels))}")
+        if counts[labels == self.species_] < 2:
+            raise ValueError(f"there must be two particles of species {self.species_} to learn from, got one")
         configurations, X, details = self._fit_descriptors(configurations)
         several = len(configurations) > 2
 
-        self.first_, q = {}, np.empty(len(p))
-        for label in labels:
+        self.first_, q = {}, np.zeros(len(p))
+        for label in labels[counts > 1] if several else [self.species_]:
             some = species == label
             cv = None if several else self._blocks(configurations, some)
-            self.first_[label.item()] = ConfigurationRidge(details, cv=cv).fit(X[some], p[some], groups[some])
-            q[some] = self.first_[label.item()].held_out_
+            ridge = ConfigurationRidge(details, cv=cv).fit(X[some], p[some], groups[some])
+            self.first_[int(label)], q[some] = ridge, ridge.held_out_
         some = species == self.species_
         self.second_ = self.first_[self.species_]
         if several:
@@ -476,9 +479,12 @@ class PropensityPredictor(BaseEstimator):
         Raises
         ------
         ValueError
-            If dimension or species do not fit, a box is too small, or an inherent structure is missing.
+            If there is no particle of the species, dimension or species do not fit, a box is too small, or an inherent structure
+            is missing.
         """
         check_is_fitted(self)
+        if not any((c.species == self.species_).any() for c in configurations):
+            raise ValueError(f"there is no particle of species {self.species_} to predict")
         for c in configurations:
             if self.inherent_ and self.interaction_ is None and c.inherent is None:
                 raise ValueError(f"{c.name or 'a configuration'} has no inherent structure, as those learned from have; give the potential")
@@ -488,9 +494,10 @@ class PropensityPredictor(BaseEstimator):
         first = self.first_[self.species_]
         levels = first.levels(X[some], groups[some])
         if self.second_ is not first:
-            q = np.empty(len(X))
-            for label, ridge in self.first_.items():
-                q[species == label] = ridge.deviations(X[species == label], groups[species == label])
+            q = np.zeros(len(X))
+            for label in set(self.first_) & set(species.tolist()):
+                mine = species == label
+                q[mine] = self.first_[label].deviations(X[mine], groups[mine])
             X, _ = self._with_surroundings(configurations, X, q)
         deviations = self.second_.deviations(X[some], groups[some])
         if not return_std:
