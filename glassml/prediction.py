@@ -487,6 +487,9 @@ class PropensityPredictor(BaseEstimator):
         if not any((c.species == self.species_).any() for c in configurations):
             raise ValueError(f"there is no particle of species {self.species_} to predict")
         for c in configurations:
+            if c.positions.shape[1] != self.descriptors_.dimension_:
+                raise ValueError(f"fitted in {self.descriptors_.dimension_} dimensions, got {c.name or 'a configuration'} in "
+                                 f"{c.positions.shape[1]}")
             if self.inherent_ and self.interaction_ is None and c.inherent is None:
                 raise ValueError(f"{c.name or 'a configuration'} has no inherent structure, as those learned from have; give the potential")
         species, groups = _rows(configurations)
