@@ -7,12 +7,14 @@ __all__ = ['LENGTHS', 'REACH', 'potential', 'at_rest', 'recipe', 'group_means', 
            'PropensityPredictor', 'left_out', 'LeftOut']
 
 # %% ../nbs/A4_prediction.ipynb #imports
+import inspect
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed
+from joblib import hash as joblib_hash
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import GammaRegressor, RidgeCV
@@ -47,10 +49,10 @@ def potential(name, dimension):
     ValueError
         If there is no such recipe or file, or it is for another dimension.
     """
-    recipe = read_recipe({"ka": f"ka-{dimension}d", "lancon": f"lancon-{dimension}d"}.get(name, name))
-    if recipe.dimension != dimension:
-        raise ValueError(f"potential {name} is for {recipe.dimension} dimensions, the configurations have {dimension}")
-    return interaction_of(recipe)
+    law = read_recipe({"ka": f"ka-{dimension}d", "lancon": f"lancon-{dimension}d"}.get(name, name))
+    if law.dimension != dimension:
+        raise ValueError(f"potential {name} is for {law.dimension} dimensions, the configurations have {dimension}")
+    return interaction_of(law)
 
 # %% ../nbs/A4_prediction.ipynb #at-rest
 def at_rest(configurations, interaction, labels=None, n_jobs=None, progress=False):
@@ -256,10 +258,8 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : (n, M) array
-            Descriptors.
-        groups : (n,) array, optional
-            Configuration of each point; one by default.
+        X, groups
+            As for `deviations`.
 
         Returns
         -------
@@ -270,14 +270,12 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
         return means @ self.coef_ + (self.offset_ if self.level_ is None else self.level_.predict(means))
 
     def predict(self, X, groups=None):
-        """Propensities.
+        """Propensities (n,): the levels and the deviations from them.
 
         Parameters
         ----------
-        X : (n, M) array
-            Descriptors.
-        groups : (n,) array, optional
-            Configuration of each point; one by default.
+        X, groups
+            As for `deviations`.
 
         Returns
         -------
@@ -364,7 +362,8 @@ class PropensityPredictor(BaseEstimator):
 
     Notes
     -----
-    With one or two training configurations, choices are made on blocks of space that are left out with a buffer, and the
+    What is predicted must be the same liquid as what was learned from, at the same temperature, density and time: nothing else
+    is in the standard deviations. With one or two training configurations, choices are made on blocks of space that are left out with a buffer, and the
     error of the level of a configuration is unknown: standard deviations are then those within a configuration.
     """
 
@@ -436,7 +435,8 @@ class PropensityPredictor(BaseEstimator):
         "Configurations at rest, and their descriptors."
         bare = [Configuration(c.positions, c.species, c.box, inherent=c.inherent, name=c.name) for c in configurations]
         task = delayed(check_memory(str(self.memory) if isinstance(self.memory, Path) else self.memory).cache(_structure))
-        tasks = (task(c, self.descriptors_, self.interaction_, __version__) for c in bare)
+        code = joblib_hash((__version__, inspect.getsource(inspect.getmodule(Descriptors))))
+        tasks = (task(c, self.descriptors_, self.interaction_, code) for c in bare)
         found = tqdm(Parallel(self.n_jobs, return_as="generator")(tasks), "structure", len(bare), unit="configuration",
                      disable=not self.progress)
         inherent, X = zip(*found)
@@ -510,8 +510,8 @@ class PropensityPredictor(BaseEstimator):
         return levels + deviations, np.sqrt(within + np.nan_to_num(first.level_error_)**2)
 
 
-def _structure(configuration, descriptors, interaction, version):
-    "Inherent structure and descriptors of a configuration; the version is there for who caches them."
+def _structure(configuration, descriptors, interaction, code):
+    "Inherent structure and descriptors of a configuration; the code is there for who caches them: what is kept ends with it."
     if interaction is not None:
         configuration = _rested(configuration, interaction, descriptors.labels_)
     return configuration.inherent, descriptors.transform(configuration)
@@ -545,11 +545,14 @@ def left_out(model, configurations):
     LeftOut
         One row for each particle of the species.
     """
+    if model.species is None:
+        labels, counts = np.unique(_rows(configurations)[0], return_counts=True)
+        model = clone(model).set_params(species=labels[counts.argmax()].item())
     rows = []
     for c, held in enumerate(tqdm(configurations, "left out", unit="configuration", disable=not model.progress)):
         fitted = clone(model).fit([other for other in configurations if other is not held])
         some = held.species == fitted.species_
-        rows.append((held.propensity[some], *fitted.predict([held], return_std=True), np.full(some.sum(), c),
+        rows.append((_propensity(held)[some], *fitted.predict([held], return_std=True), np.full(some.sum(), c),
                      None if held.runs is None else held.runs[:, some]))
     p, prediction, std, groups, runs = zip(*rows)
     same = all(r is not None for r in runs) and len({len(r) for r in runs}) == 1
