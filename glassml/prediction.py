@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LENGTHS', 'REACH', 'potential', 'at_rest', 'recipe', 'group_means', 'ConfigurationRidge', 'surroundings',
-           'PropensityPredictor', 'left_out', 'LeftOut']
+           'PropensityPredictor', 'LeftOut', 'left_out']
 
 # %% ../nbs/A4_prediction.ipynb #imports
 import inspect
@@ -529,6 +529,26 @@ def _rows(configurations):
     return (np.concatenate([c.species for c in configurations]),
             np.repeat(np.arange(len(configurations)), [len(c) for c in configurations]))
 
+# %% ../nbs/A4_prediction.ipynb #left-out-rows
+class LeftOut(NamedTuple):
+    """Propensities and predictions of n particles of left-out configurations.
+
+    Parameters
+    ----------
+    p, prediction, std : (n,) array
+        Propensity, prediction, and the standard deviation of its error, in units of length.
+    groups : (n,) array of int
+        Configuration of each.
+    runs : (R, n) array or None
+        What each run measured, if all configurations have as many.
+    """
+
+    p: np.ndarray
+    prediction: np.ndarray
+    std: np.ndarray
+    groups: np.ndarray
+    runs: np.ndarray | None
+
 # %% ../nbs/A4_prediction.ipynb #left-out
 def left_out(model, configurations):
     """Predictions for every configuration from all others.
@@ -557,23 +577,3 @@ def left_out(model, configurations):
     p, prediction, std, groups, runs = zip(*rows)
     same = all(r is not None for r in runs) and len({len(r) for r in runs}) == 1
     return LeftOut(*map(np.concatenate, (p, prediction, std, groups)), np.hstack(runs) if same else None)
-
-
-class LeftOut(NamedTuple):
-    """Propensities and predictions of n particles of left-out configurations.
-
-    Parameters
-    ----------
-    p, prediction, std : (n,) array
-        Propensity, prediction, and the standard deviation of its error, in units of length.
-    groups : (n,) array of int
-        Configuration of each.
-    runs : (R, n) array or None
-        What each run measured, if all configurations have as many.
-    """
-
-    p: np.ndarray
-    prediction: np.ndarray
-    std: np.ndarray
-    groups: np.ndarray
-    runs: np.ndarray | None
