@@ -738,6 +738,8 @@ _BLOCK = 300_000  # pairs in a block, about
 class Family(ABC):
     "A family of descriptors with its parameters."
 
+    compares_rest = False  # whether it compares positions with those at rest, instead of describing either
+
     @abstractmethod
     def names(self, labels, dimension):
         """Names of the columns.
@@ -1999,17 +2001,23 @@ def _at_rest(configuration):
     return configuration.inherent
 
 
+def _from_rest(configuration):
+    "Displacement of every particle from its place in the inherent structure."
+    return minimum_image(configuration.positions - _at_rest(configuration), configuration.box)
+
+
 @dataclass(frozen=True)
 class InherentDistance(Family):
     "Squared distance of every particle to its place in the inherent structure, in units of length squared."
+
+    compares_rest = True
 
     def names(self, labels, dimension):
         return ["rest squared distance"]
 
     def columns(self, configuration, labels=None):
         _species_index(configuration, labels)  # refuses an unknown species
-        vectors = minimum_image(configuration.positions - _at_rest(configuration), configuration.box)
-        return (vectors**2).sum(axis=1, keepdims=True)
+        return (_from_rest(configuration)**2).sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
@@ -2024,13 +2032,13 @@ class Inherent(Family):
     Raises
     ------
     ValueError
-        If the family is `InherentDistance` or `RestDisplacements`, which compare both.
+        If it is no family, or one that compares both, such as `InherentDistance`.
     """
 
     family: Family
 
     def __post_init__(self):
-        if isinstance(self.family, (InherentDistance, RestDisplacements)) or not isinstance(self.family, Family):
+        if not isinstance(self.family, Family) or self.family.compares_rest:
             raise ValueError(f"family must be one that looks at positions alone, got {type(self.family).__name__}")
 
     def names(self, labels, dimension):
@@ -2061,6 +2069,7 @@ class RestDisplacements(Family):
         If a shell, the width, the cutoff or the floor is not positive.
     """
 
+    compares_rest = True
     shells: tuple = (0.9, 1.1, 1.4, 1.8, 2.2)
     width: float = 0.1
     cutoff: float = 3.0
@@ -2076,18 +2085,19 @@ class RestDisplacements(Family):
                 for what in ("square", "along", "opening", "strain", "leaning", "common")]
 
     def columns(self, configuration, labels=None):
-        rest, n_species = _at_rest(configuration), _species_index(configuration, labels)[1]
-        u = minimum_image(configuration.positions - rest, configuration.box)
+        u, n_species = _from_rest(configuration), _species_index(configuration, labels)[1]
+        rest = Configuration(configuration.inherent, configuration.species, configuration.box)
         X = np.empty((len(u), n_species, len(self.shells), 6))
-        for part in neighbourhoods(Configuration(rest, configuration.species, configuration.box), self.cutoff, labels):
+        for part in neighbourhoods(rest, self.cutoff, labels):
             u_i, u_j = u[np.repeat(part.rows, np.diff(part.first[::n_species]))], u[part.index]
             direction = part.vectors / np.maximum(part.distance, 1e-300)[:, None]
             opening = ((u_j - u_i) * direction).sum(axis=1)
             values = np.column_stack([(u_j**2).sum(axis=1), (u_j * u_i).sum(axis=1), opening, opening**2,
                                       (u_i * direction).sum(axis=1), u_j])
+            pairs, fading = np.arange(len(values)), cutoff_function(part.distance, self.cutoff)
             for k, R in enumerate(self.shells):
-                weights = np.exp(-((part.distance - R) / self.width)**2 / 2) * cutoff_function(part.distance, self.cutoff)
-                W = csr_array((weights, np.arange(len(weights)), part.first), shape=(len(part.first) - 1, len(weights)))
+                weights = np.exp(-((part.distance - R) / self.width)**2 / 2) * fading
+                W = csr_array((weights, pairs, part.first), shape=(len(part.first) - 1, len(pairs)))
                 mean = (W @ values) / (W.sum(axis=1) + self.floor)[:, None]
                 common = (mean[:, 5:]**2).sum(axis=1)
                 X[part.rows, :, k] = np.column_stack([mean[:, :5], common]).reshape(len(part.rows), n_species, 6)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LENGTHS', 'REACH', 'potential', 'at_rest', 'recipe', 'group_means', 'ConfigurationRidge', 'surroundings',
-           'PropensityPredictor', 'LeftOut', 'left_out']
+           'PropensityPredictor', 'LeftOut', 'side_by_side', 'left_out']
 
 # %% ../nbs/A4_prediction.ipynb #imports
 import inspect
@@ -398,7 +398,7 @@ class PropensityPredictor(BaseEstimator):
             raise ValueError("there is no configuration to learn from")
         species, groups = _rows(configurations)
         labels, counts = np.unique(species, return_counts=True)
-        self.species_ = labels[counts.argmax()].item() if self.species is None else self.species
+        self.species_ = _majority(species) if self.species is None else self.species
         if self.species_ not in labels:
             raise ValueError(f"there is no particle of species {self.species}, only of {', '.join(map(str, labels))}")
         if counts[labels == self.species_] < 2:
@@ -524,6 +524,12 @@ def _propensity(configuration):
     return configuration.propensity
 
 
+def _majority(species):
+    "The label of most particles."
+    labels, counts = np.unique(species, return_counts=True)
+    return labels[counts.argmax()].item()
+
+
 def _rows(configurations):
     "Species and number of configuration of each particle."
     return (np.concatenate([c.species for c in configurations]),
@@ -549,6 +555,22 @@ class LeftOut(NamedTuple):
     groups: np.ndarray
     runs: np.ndarray | None
 
+# %% ../nbs/A4_prediction.ipynb #side-by-side
+def side_by_side(runs):
+    """Runs of several configurations as one table.
+
+    Parameters
+    ----------
+    runs : sequence of (R, N_1), (R, N_2), … array or None
+        What each run measured, for each configuration.
+
+    Returns
+    -------
+    (R, N_1 + N_2 + …) array or None
+        None if a configuration has no runs, or not as many as another.
+    """
+    return np.hstack(runs) if all(r is not None for r in runs) and len({len(r) for r in runs}) == 1 else None
+
 # %% ../nbs/A4_prediction.ipynb #left-out
 def left_out(model, configurations):
     """Predictions for every configuration from all others.
@@ -566,8 +588,7 @@ def left_out(model, configurations):
         One row for each particle of the species.
     """
     if model.species is None:
-        labels, counts = np.unique(_rows(configurations)[0], return_counts=True)
-        model = clone(model).set_params(species=labels[counts.argmax()].item())
+        model = clone(model).set_params(species=_majority(_rows(configurations)[0]))
     rows = []
     for c, held in enumerate(tqdm(configurations, "left out", unit="configuration", disable=not model.progress)):
         fitted = clone(model).fit([other for other in configurations if other is not held])
@@ -575,5 +596,4 @@ def left_out(model, configurations):
         rows.append((_propensity(held)[some], *fitted.predict([held], return_std=True), np.full(some.sum(), c),
                      None if held.runs is None else held.runs[:, some]))
     p, prediction, std, groups, runs = zip(*rows)
-    same = all(r is not None for r in runs) and len({len(r) for r in runs}) == 1
-    return LeftOut(*map(np.concatenate, (p, prediction, std, groups)), np.hstack(runs) if same else None)
+    return LeftOut(*map(np.concatenate, (p, prediction, std, groups)), side_by_side(runs))

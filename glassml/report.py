@@ -23,14 +23,13 @@ from tqdm.auto import tqdm
 
 from . import __version__
 from .dataset import convert, make_dataset, read_configurations, write_whole
-from .descriptors import (FAMILIES, SMALL, Averaged, Configuration, Descriptors, Inherent, InherentDistance,
-                                 RestDisplacements)
+from .descriptors import FAMILIES, SMALL, Averaged, Configuration, Descriptors, Inherent
 from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_PENALTIES, BayesRidge, MAPDebias,
                             MAPLasso, MAPRidge, evidence, plot_evidence, plot_posterior_covariance, plot_risk,
                             plot_risk_and_nll, risk_curve)
 from .mlp_capacity import (ARCHITECTURES, first_layer_importance, plot_importance, plot_pearson, plot_training,
                                   sample_scores, train, treatment_scores)
-from .prediction import PropensityPredictor, at_rest, potential
+from .prediction import PropensityPredictor, at_rest, potential, side_by_side
 from .propensity import at, noise_ceiling, plot_propensity_map, two_clusters
 from .relevance import (contribution, largest, overlap_table, plot_boxed_weights, plot_weight_sizes, plot_weights)
 from .simulation import read_recipe, simulate
@@ -503,7 +502,7 @@ def _chosen_families(options, interaction):
     families = [replace(family, **{name: value for name, value in given.items() if value is not None and hasattr(family, name)})
                 for family in (FAMILIES[name] for name in options.family)]
     if options.inherent:
-        families = [family if isinstance(family, (InherentDistance, RestDisplacements)) else Inherent(family) for family in families]
+        families = [family if family.compares_rest else Inherent(family) for family in families]
     if options.average:
         families += [Averaged(family, options.average, cutoff=3 * max(options.average)) for family in families]
     return families
@@ -517,7 +516,7 @@ def _descriptors_command(options):
     interaction = potential(options.potential, configurations[0].positions.shape[1]) if options.potential else None
     describe = Descriptors(_chosen_families(options, interaction), np.float32 if options.single else float, options.jobs,
                            progress=True).fit(configurations)
-    if interaction is not None and (options.inherent or {"rest", "displacement"} & set(options.family)):
+    if interaction is not None and (options.inherent or any(FAMILIES[name].compares_rest for name in options.family)):
         configurations = at_rest(configurations, interaction, describe.labels_, options.jobs, progress=True)
     X = describe.transform(configurations)
     with write_whole(options.out) as part, open(part, "wb") as file:
@@ -543,7 +542,8 @@ def _predict_command(options):
     scores = None
     if all(c.propensity is not None for c in test):
         found["propensity"] = np.concatenate([c.propensity[some] for c, some in zip(test, rows)])
-        scores = accuracy(found["propensity"], prediction, groups, _runs(test, rows))
+        runs = side_by_side([None if c.runs is None else c.runs[:, some] for c, some in zip(test, rows)])
+        scores = accuracy(found["propensity"], prediction, groups, None if runs is None or len(runs) < 2 else runs)
     with write_whole(options.out) as part, open(part, "wb") as file:
         np.savez_compressed(file, **found, species=model.species_, sources=np.array([c.name for c in test]), glassml=__version__)
     summary = _summary(scores) | dict(species=model.species_, seconds=time.perf_counter() - began)
@@ -560,12 +560,6 @@ def _at_time(configurations, k):
         if c.times is None or not -len(c.times) <= k < len(c.times):
             raise ValueError(f"{c.name} has no time number {k}, it has {0 if c.times is None else len(c.times)} times")
     return [at(c, time=c.times[k]) for c in configurations]
-
-
-def _runs(configurations, rows):
-    "What the runs of chosen particles measured, (R, n), if all configurations have as many, and two at least."
-    numbers = {0 if c.runs is None else len(c.runs) for c in configurations}
-    return np.hstack([c.runs[:, some] for c, some in zip(configurations, rows)]) if len(numbers) == 1 and min(numbers) > 1 else None
 
 
 def _summary(scores):
