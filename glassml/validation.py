@@ -528,14 +528,14 @@ class SpatialBlocks(BaseCrossValidator):
 
 # %% ../nbs/03_validation.ipynb #plot-buffer
 def plot_buffer(buffers, scores, ax=None):
-    """Scores in spatial blocks against the width of the buffer, with standard errors over configurations.
+    """Scores in spatial blocks against the width of the buffer, one by one, with their errors over configurations.
 
     Parameters
     ----------
     buffers : (B,) sequence
         Widths of the buffer, in units of length.
-    scores : dict of str to (C, B) array
-        Pearson coefficients of C configurations under each name.
+    scores : dict of str to sequence of B Accuracy
+        One for each buffer, under each name.
     ax : matplotlib Axes, optional
         Where to draw.
 
@@ -545,10 +545,9 @@ def plot_buffer(buffers, scores, ax=None):
     """
     ax = ax or plt.subplots()[1]
     for name, values in scores.items():
-        values = np.asarray(values)
-        ax.errorbar(buffers, values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values)), fmt="o-", label=name)
+        ax.errorbar(buffers, [a.one_by_one for a in values], [a.one_by_one_error for a in values], fmt="o-", label=name)
     ax.axhline(0, color="black", linewidth=0.8)
-    ax.set(xlabel="buffer (units of length)", ylabel="Pearson coefficient")
+    ax.set(xlabel="buffer (units of length)", ylabel="Pearson coefficient, one by one")
     ax.legend()
     return ax
 
