@@ -24,7 +24,7 @@ from sklearn.model_selection import LeaveOneGroupOut
 
 from .descriptors import finite_array
 from .linear import MAPLasso, MAPRidge
-from .validation import aligned_rows, fit_clone, pearson, risk
+from .validation import Comparison, accuracy, aligned_rows, fit_clone, pearson, risk
 
 # %% ../nbs/05_relevance.ipynb #plot-weights
 def plot_weights(weights, selection=None, ax=None):
@@ -654,7 +654,7 @@ def overlap_table(selections):
     return "\n".join(lines)
 
 # %% ../nbs/05_relevance.ipynb #subset-scores
-def subset_scores(model, X, p, subsets, groups, cv=None):
+def subset_scores(model, X, p, subsets, groups, runs=None, cv=None):
     """Scores of models that know only some of the descriptors, on configurations they have not seen.
 
     Parameters
@@ -669,23 +669,28 @@ def subset_scores(model, X, p, subsets, groups, cv=None):
         Descriptors to use.
     groups : (n,) array of int
         Configuration of each point.
+    runs : (R, n) array, optional
+        What each run measured, for the noise ceiling.
     cv : scikit-learn splitter, optional
         Keeps configurations whole; by default each is left out once.
 
     Returns
     -------
-    dict of str to (C,) array
-        Pearson coefficient on each configuration, in the order of their numbers.
+    dict of str to Comparison
+        In sample and on configurations left out, for `comparison_table`.
 
     Raises
     ------
     ValueError
         If the splitter trains and tests on points of one configuration.
     """
-    scores = {}
+    scores, left_out = {}, np.empty(len(p))
     for name, columns in subsets.items():
-        held = _held_out(model, X[:, columns], p, groups, cv)
-        scores[name] = np.array([pearson(p[rows], fitted.predict(X[rows][:, columns])) for _, fitted, rows in held])
+        part = X[:, columns]
+        for _, fitted, rows in _held_out(model, part, p, groups, cv):
+            left_out[rows] = fitted.predict(part[rows])
+        seen = fit_clone(model, part, p, groups).predict(part)
+        scores[name] = Comparison(accuracy(p, seen, groups), accuracy(p, left_out, groups, runs))
     return scores
 
 

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from glassml import relevance as r
 from glassml.linear import BayesRidge, MAPRidge
+from glassml.validation import accuracy
 
 
 def table(seed, n=60, m=6, rank=None):
@@ -178,11 +179,13 @@ def sample():
 def test_scores_of_configurations_do_not_depend_on_how_many_are_left_out_in_order(sample):
     X, p, groups = sample
     subsets = {"all": np.ones(3, bool), "copy": np.array([False, True, False]), "nothing": np.array([False, False, True])}
-    one, two = (r.subset_scores(MAPRidge(), X, p, subsets, groups, cv) for cv in (None, GroupKFold(2)))
+    one, two = (r.subset_scores(MAPRidge(), X, p, subsets, groups, cv=cv) for cv in (None, GroupKFold(2)))
     for name in ("all", "copy"):
-        assert one[name].shape == two[name].shape == (4,)
-        np.testing.assert_allclose(one[name], two[name], atol=0.02)
-    assert one["copy"].min() > 0.98 and np.abs(one["nothing"]).max() < 0.3
+        assert one[name].left_out.each.shape == two[name].left_out.each.shape == (4,)
+        np.testing.assert_allclose(one[name].left_out.each, two[name].left_out.each, atol=0.02)
+    assert one["copy"].left_out.each.min() > 0.98 and np.abs(one["nothing"].left_out.each).max() < 0.3
+    inside = accuracy(p, MAPRidge().fit(X, p).predict(X), groups)
+    assert one["all"].in_sample.pooled == inside.pooled and one["all"].left_out.ceiling is None
 
 
 def test_what_is_shuffled_within_held_out_configurations(sample):
@@ -200,7 +203,7 @@ def test_what_is_shuffled_within_held_out_configurations(sample):
 def test_a_splitter_that_cuts_configurations_is_refused(sample):
     X, p, groups = sample
     with pytest.raises(ValueError, match="cuts through"):
-        r.subset_scores(MAPRidge(), X, p, {"all": np.ones(3, bool)}, groups, ShuffleSplit(2, random_state=0))
+        r.subset_scores(MAPRidge(), X, p, {"all": np.ones(3, bool)}, groups, cv=ShuffleSplit(2, random_state=0))
 
 
 def test_shuffling_takes_any_function(sample):

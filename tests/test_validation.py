@@ -74,7 +74,7 @@ def test_every_way_of_scoring_lets_a_search_select_by_configuration():
     search = GridSearchCV(Ridge(), {"alpha": [1.0, 100.0]}, cv=LeaveOneGroupOut())
     expected = accuracy(p, held_out(search, X, p, groups), groups).each
     np.testing.assert_allclose(evaluate(search, X, p, LeaveOneGroupOut(), groups).pearson, expected)
-    np.testing.assert_allclose(subset_scores(search, X, p, {"all": np.ones(5, bool)}, groups)["all"], expected)
+    np.testing.assert_allclose(subset_scores(search, X, p, {"all": np.ones(5, bool)}, groups)["all"].left_out.each, expected)
 
 
 def test_standard_deviations_come_through_searches_and_pipelines():
