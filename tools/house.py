@@ -127,7 +127,7 @@ def import_complaints(order, sources, appendices=()):
 
 
 def sidebar_complaints(config, names):
-    "Where the sidebar of `_quarto.yml` differs from the notebooks in their order: index, chapters, appendices, references."
+    "Where the sidebar of `_quarto.yml` differs from the notebooks in their order: index, chapters, appendices, and the pages without code."
     def pages(contents):
         return [p for c in contents for p in (pages(c["contents"]) if isinstance(c, dict) and "contents" in c else [c])]
 
