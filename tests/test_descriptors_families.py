@@ -1,6 +1,7 @@
 """What every family of descriptors must do, tried on random configurations."""
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from glassml.descriptors import (FAMILIES, AngularFunctions, Averaged, BondOrder
                                  InherentDistance, PhysicalFields, PowerSpectrum, RadialFunctions, neighbourhoods)
 
 CUTOFF = 3.0
+EXAMPLE = {"__name__": "example"}  # the family that CONTRIBUTING.md shows how to write
+exec(re.search(r"```python\n(.*?)```", (Path(__file__).parent.parent / "CONTRIBUTING.md").read_text(), re.S)[1], EXAMPLE)
 LAW = np.array([[[1.0, 0.8], [0.8, 0.88]], [[1.0, 1.5], [1.5, 0.5]], [[2.5, 2.0], [2.0, 2.2]], [[2.5, 2.0], [2.0, 2.2]],
                 np.zeros((2, 2)), np.zeros((2, 2))])  # Kob and Andersen
 ALL = FAMILIES | dict(field=PhysicalFields(LAW, (0.5, 1.0), CUTOFF), geometry=PhysicalFields(None, (1.0,), CUTOFF),
-                      averaged=Averaged(FAMILIES["radial"], (0.5, 1.0), CUTOFF), inherent=Inherent(FAMILIES["bond"]),
-                      sharp=AngularFunctions(narrow=False))
+                      example=EXAMPLE["Coordination"](CUTOFF), averaged=Averaged(FAMILIES["radial"], (0.5, 1.0), CUTOFF),
+                      inherent=Inherent(FAMILIES["bond"]), sharp=AngularFunctions(narrow=False))
 WITHIN_CUTOFF = [name for name in ALL if name not in ("original", "rest")]
 few = settings(max_examples=8, deadline=None)
 
