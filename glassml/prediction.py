@@ -591,7 +591,7 @@ def left_out(model, configurations):
         model = clone(model).set_params(species=_majority(_rows(configurations)[0]))
     rows = []
     for c, held in enumerate(tqdm(configurations, "left out", unit="configuration", disable=not model.progress)):
-        fitted = clone(model).fit([other for other in configurations if other is not held])
+        fitted = clone(model).set_params(progress=False).fit([other for other in configurations if other is not held])
         some = held.species == fitted.species_
         rows.append((_propensity(held)[some], *fitted.predict([held], return_std=True), np.full(some.sum(), c),
                      None if held.runs is None else held.runs[:, some]))

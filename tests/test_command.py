@@ -136,3 +136,27 @@ def test_descriptors_at_rest_and_averaged(tmp_path):
         assert code == 2 and said in err and not (tmp_path / "Y.npz").exists()
     code, out, err = glassml("descriptors", "one.npz", "--family", "radial", "--out", "nowhere/Y.npz", cwd=tmp_path)
     assert code == 2 and "must name a file in a folder that exists" in err
+
+
+def test_a_report_is_one_page_and_the_same_bytes_twice(tmp_path):
+    quick = [files("glassml") / "data" / "quick_T0.40" / f"0{k}.npz" for k in range(4)]
+    for out in ("a", "b"):
+        code, said, err = glassml("report", *quick, "--potential", "lancon", "--species", 0, "--jobs", 1, "--json", "--out", out, cwd=tmp_path)
+        assert code == 0, err
+    a, b = ({path.name: path.read_bytes() for path in (tmp_path / out).iterdir()} for out in "ab")
+    assert a == b and set(a) == {"report.html", "report.json", "map.svg", "accuracy.svg", "correlation.svg", "reliability.svg"}
+    found = json.loads(said)
+    assert found == json.loads(a["report.json"]) and found["particles"] == 440 and found["files"] == ["00.npz", "01.npz", "02.npz", "03.npz"]
+    page = a["report.html"].decode()
+    assert not re.search(r"""(src|href)=["'](?!data:)|@import|url\(""", page) and page.count("<img") == page.count(' alt="') == 4
+    assert f"{found['accuracy']['best recipe']['left_out']['one_by_one']:.3f} ±" in page
+
+
+def test_a_report_needs_configurations_with_propensity(tmp_path):
+    quick = files("glassml") / "data" / "quick_T0.40"
+    code, _, err = glassml("report", quick / "00.npz", "--out", "r", cwd=tmp_path)
+    assert code == 2 and "needs at least 3, got 1" in err and not (tmp_path / "r").exists()
+    for k in range(3):
+        write_configurations(tmp_path / f"{k}.npz", [Configuration(np.random.default_rng(k).random((50, 2)) * 7, np.ones(50, int), 7.0)])
+    code, _, err = glassml("report", "0.npz", "1.npz", "2.npz", cwd=tmp_path)
+    assert code == 2 and "propensity" in err, err
