@@ -658,9 +658,8 @@ from math import exp
 
 from scipy.fft import next_fast_len
 from scipy.linalg.lapack import dpotrf, dtrtrs
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 from scipy.stats import rankdata
-from scipy.stats import t as student
 
 # %% ../nbs/04_linear.ipynb #reduced
 @dataclass(frozen=True, eq=False)
@@ -975,6 +974,34 @@ def _draw_until_agreed(chains, max_draws):
             return last, rhat, ess
         length = min(length + length // 2, max_draws)
 
+# %% ../nbs/04_linear.ipynb #predictive-lasso
+def _lasso_predictive(model, x):
+    "Centres (n, S) and scales (S,) of Gaussians, their degrees of freedom, and their probabilities (S,), from centred x."
+    mean = model.intercept_ + model.coef_ @ model.mean_
+    count = len(model.samples_)
+    return mean + x @ model.samples_.T, model.sigma_ * np.sqrt(1 + 1 / model.n_), np.inf, np.full(count, 1 / count)
+
+# %% ../nbs/04_linear.ipynb #predictive-ridge
+def _ridge_predictive(model, x):
+    "Centres and scales (n, S) of Student's t, their degrees of freedom, and the probabilities (S,) of S penalties, from centred x."
+    n, (c, V) = model.n_, np.linalg.eigh(model.covariance_)
+    K = 1 / (model.beta_ * np.maximum(c, 1e-16 * c.max()))
+    d, b = np.maximum(K - model.penalty_, 0), K * (V.T @ model.coef_)
+    given = model.penalty is not None
+    penalties = np.array([model.penalty_]) if given else np.geomspace(1e-14, 1e4, 400) * (d.max() or 1.0)
+    inverse = 1 / (d + penalties[:, None])
+    square = n / model.beta_ + b @ (b / K)
+    C = np.maximum(square - inverse @ b**2, 1e-16 * square)
+    rates = np.sqrt(penalties / ((V**2 @ d).max() * n or 1.0))  # in units of the largest
+    log_probability = np.log(rates) - rates - np.log1p(d / penalties[:, None]).sum(axis=1) / 2 - (n - 1) / 2 * np.log(C)
+    probability = np.exp(log_probability - log_probability.max())
+    likely = probability > 1e-6
+    inverse, C, probability = inverse[likely], C[likely], probability[likely]
+    along = x @ V
+    centres = model.intercept_ + model.coef_ @ model.mean_ + along @ (b * inverse).T
+    scales = np.sqrt(C / (n - 1) * (1 + 1 / n + along**2 @ inverse.T))
+    return centres, scales, n - 1, probability / probability.sum()
+
 # %% ../nbs/04_linear.ipynb #predictive-cdf
 def predictive_cdf(model, X, p):
     """Probability, in the predictive distribution, that a propensity is not above a given one.
@@ -991,23 +1018,32 @@ def predictive_cdf(model, X, p):
     Returns
     -------
     (n,) array
-        Noise, offset and weights together. Uniform over particles if model and data agree.
+        Noise, offset, weights and penalty together (the penalty of Bayes-Ridge only if it was not given). Of true propensities
+        it is uniform between 0 and 1, if model and data agree.
 
     Raises
     ------
     ValueError
         If the model has no predictive distribution, or p is not a number for each row.
     """
+    p = np.asarray(p, dtype=float)
+    if p.shape != (len(X),):
+        raise ValueError(f"p must have shape {(len(X),)}, got {p.shape}")
+    return _mixture_cdf(p, *_predictive(model, X))
+
+
+def _predictive(model, X):
+    "The predictive distribution as a mixture; the door of this section."
     if not hasattr(model, "covariance_"):
         raise ValueError(f"expected a fitted BayesRidge or BayesLasso, got {model!r}")
-    mean, std = model.predict(X, return_std=True)
-    p = np.asarray(p, dtype=float)
-    if p.shape != mean.shape:
-        raise ValueError(f"p must have shape {mean.shape}, got {p.shape}")
-    if not hasattr(model, "samples_"):
-        return student.cdf((p - mean) / (std * np.sqrt(model.n_ / (model.n_ - 1))), model.n_ - 1)
-    around = (np.asarray(X, dtype=float) - model.mean_) @ (model.samples_ - model.coef_).T + mean[:, None]
-    return ndtr((p[:, None] - around) / (model.sigma_ * np.sqrt(1 + 1 / model.n_))).mean(axis=1)
+    x = validate_data(model, X, reset=False, dtype=float) - model.mean_
+    return (_lasso_predictive if hasattr(model, "samples_") else _ridge_predictive)(model, x)
+
+
+def _mixture_cdf(p, centres, scales, degrees, probabilities):
+    "Share of a mixture below p (n,)."
+    z = (p[:, None] - centres) / scales
+    return (ndtr(z) if np.isinf(degrees) else stdtr(degrees, z)) @ probabilities
 
 # %% ../nbs/04_linear.ipynb #predictive-interval
 def predictive_interval(model, X, level=0.9):
@@ -1025,30 +1061,29 @@ def predictive_interval(model, X, level=0.9):
     Returns
     -------
     low, high : (n,) array
-        In units of length. They hold noise, offset and weights.
+        In units of length: the quantiles of `predictive_cdf` at (1 - level) / 2 and (1 + level) / 2.
 
     Raises
     ------
     ValueError
-        If the level is not in (0, 1) or the model has no predictive distribution.
+        If the level is not in (0, 1), or the model has no predictive distribution.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must be in (0, 1), got {level}")
-    if not hasattr(model, "covariance_"):
-        raise ValueError(f"expected a fitted BayesRidge or BayesLasso, got {model!r}")
-    mean, std = model.predict(X, return_std=True)
-    if not hasattr(model, "samples_"):
-        reach = student.ppf((1 + level) / 2, model.n_ - 1) * std * np.sqrt(model.n_ / (model.n_ - 1))
-        return mean - reach, mean + reach
-    ends = []
-    for probability in ((1 - level) / 2, (1 + level) / 2):
-        low, high = (mean + side * 1.1 * np.sqrt(2 / (1 - level)) * std for side in (-1, 1))
-        for _ in range(30):
-            middle = (low + high) / 2
-            above = predictive_cdf(model, X, middle) > probability
-            low, high = np.where(above, low, middle), np.where(above, middle, high)
-        ends.append((low + high) / 2)
-    return tuple(ends)
+    parts = (_predictive(model, X[i:i + 256]) for i in range(0, len(X), 256))
+    low, high = zip(*([_quantile(q, *part) for q in ((1 - level) / 2, (1 + level) / 2)] for part in parts))
+    return np.concatenate(low), np.concatenate(high)
+
+
+def _quantile(q, centres, scales, degrees, probabilities):
+    "Where `_mixture_cdf` is q, for each row, by halving; between the extreme quantiles of the parts."
+    z = ndtri(q) if np.isinf(degrees) else stdtrit(degrees, q)
+    low, high = (centres + z * scales).min(axis=1), (centres + z * scales).max(axis=1)
+    for _ in range(40):
+        middle = (low + high) / 2
+        above = _mixture_cdf(middle, centres, scales, degrees, probabilities) > q
+        low, high = np.where(above, low, middle), np.where(above, middle, high)
+    return (low + high) / 2
 
 # %% ../nbs/04_linear.ipynb #fit-treatments
 def fit_treatments(X, p, ridge_penalties, lasso_penalties, cv, groups=None):
