@@ -654,7 +654,7 @@ def plot_posterior_covariance(covariance, ax=None):
 
 # %% ../nbs/04_linear.ipynb #imports-draws
 from itertools import islice
-from math import exp
+from math import exp, log
 
 from scipy.fft import next_fast_len
 from scipy.linalg.lapack import dpotrf, dtrtrs
@@ -688,18 +688,24 @@ def _reduced(X, p):
     y = Q.T @ p
     return _Reduced(R, y, np.sum((p - Q @ y)**2), len(p), lengths, R.T @ R, R.T @ y)
 
-# %% ../nbs/04_linear.ipynb #draw-weights
-def _draw_weights(data, variances, rng):
-    "Weights and sigma, given the variances tau^2 of the prior."
+# %% ../nbs/04_linear.ipynb #factor
+def _factor(data, variances):
+    "D^1/2, L, D^-1/2 m, C and the logarithm of the evidence, for variances tau^2."
     d = np.sqrt(variances)
     A = d[:, None] * data.gram * d
     A.flat[::len(d) + 1] += 1
     L, _ = dpotrf(A, lower=True)  # LAPACK itself: at this size scipy's own wrappers take as long
     half, _ = dtrtrs(L, d * data.projections, lower=True)
-    both, _ = dtrtrs(L, np.column_stack([half, rng.normal(size=len(d))]), lower=True, trans=True)
-    u, noise = both.T
-    C = data.unexplained + np.sum((data.y - data.R @ (d * u))**2) + u @ u
-    sigma = np.sqrt(max(C, 1e-30) / 2 / rng.gamma((data.n - 1) / 2))
+    u, _ = dtrtrs(L, half, lower=True, trans=True)
+    C = max(data.unexplained + np.sum((data.y - data.R @ (d * u))**2) + u @ u, 1e-30)
+    return d, L, u, C, -np.log(L.diagonal()).sum() - (data.n - 1) / 2 * log(C)
+
+# %% ../nbs/04_linear.ipynb #draw-weights
+def _draw_weights(data, factor, rng):
+    "Weights and sigma, given the variances of the prior."
+    d, L, u, C, _ = factor
+    sigma = np.sqrt(C / 2 / rng.gamma((data.n - 1) / 2))
+    noise, _ = dtrtrs(L, rng.normal(size=len(d)), lower=True, trans=True)
     return d * (u + sigma * noise), sigma
 
 # %% ../nbs/04_linear.ipynb #draw-variances
@@ -713,33 +719,18 @@ def _draw_variances(sizes, rates, rng):
     first = rng.uniform(size=len(sizes)) * (larger + q) <= larger
     return np.minimum(np.where(first, larger, q * (q / larger)), LARGEST_VARIANCE)
 
-# %% ../nbs/04_linear.ipynb #slice
-def _slice(log_density, rng, width=1.0):
-    "One step of slice sampling from 0: a number that leaves the density unchanged."
-    level = log_density(0.0) - rng.exponential()
-    low = -width * rng.uniform()
-    high = low + width
-    while log_density(low) > level:
-        low -= width
-    while log_density(high) > level:
-        high += width
-    while True:
-        t = rng.uniform(low, high)
-        if log_density(t) >= level:
-            return t
-        low, high = (t, high) if t < 0 else (low, t)
-
 # %% ../nbs/04_linear.ipynb #draw-rate
 def _draw_rate(data, v, sigma, rng):
     "Rate, given the weights v of the unit columns."
     return rng.gamma(len(v) + 1) / (np.sum(np.abs(v) / data.lengths) / sigma + 1 / data.largest_rate)
 
 
-def _draw_stretch(data, v, sigma, rate, rng):
-    "The number t by which weights, variances and rate move together."
-    fit = data.R @ v / sigma
-    linear, square, prior = fit @ data.y / sigma, fit @ fit / 2, rate / data.largest_rate
-    return _slice(lambda t: linear * exp(-t) - square * exp(-2 * t) - prior * exp(t) + t, rng)
+def _stretch(data, rate, variances, factor, rng):
+    "Rate and factor after a step that moves rate and variances together."
+    t = rng.normal() * 10**rng.uniform(-1, 0.5)
+    moved = _factor(data, np.minimum(variances * exp(-2 * t), LARGEST_VARIANCE))
+    gain = moved[-1] - factor[-1] - (exp(t) - 1) * rate / data.largest_rate + t
+    return (rate * exp(t), moved) if gain > -rng.exponential() else (rate, factor)
 
 # %% ../nbs/04_linear.ipynb #chain
 def _chain(data, rate, rng):
@@ -749,13 +740,13 @@ def _chain(data, rate, rng):
         rate = data.largest_rate * 10**rng.uniform(-10, 0)
     variances = _draw_variances(np.zeros(len(data.lengths)), rate / data.lengths, rng)
     while True:
-        v, sigma = _draw_weights(data, variances, rng)
+        factor = _factor(data, variances)
+        if inferred:
+            rate, factor = _stretch(data, rate, variances, factor, rng)
+        v, sigma = _draw_weights(data, factor, rng)
         if inferred:
             rate = _draw_rate(data, v, sigma, rng)
         variances = _draw_variances(np.abs(v) / sigma, rate / data.lengths, rng)
-        if inferred:
-            t = _draw_stretch(data, v, sigma, rate, rng)
-            v, variances, rate = v * exp(-t), np.minimum(variances * exp(-2 * t), LARGEST_VARIANCE), rate * exp(t)
         yield np.append(v, [sigma, rate])
 
 # %% ../nbs/04_linear.ipynb #normal-scores
