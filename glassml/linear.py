@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['STUDY_RIDGE_PENALTIES', 'STUDY_LASSO_PENALTIES', 'STUDY_DEBIAS_PENALTIES', 'Treatment', 'MAPRidge',
-           'relative_duality_gap', 'MAPLasso', 'MAPDebias', 'RiskCurve', 'risk_curve', 'plot_risk', 'plot_risk_and_nll',
-           'Evidence', 'evidence', 'evidence_minima', 'BayesRidge', 'plot_evidence', 'plot_posterior_covariance',
-           'fit_treatments']
+           'relative_duality_gap', 'MAPLasso', 'MAPDebias', 'RelaxedLasso', 'RiskCurve', 'risk_curve', 'plot_risk',
+           'plot_risk_and_nll', 'plot_path', 'Evidence', 'evidence', 'evidence_minima', 'BayesRidge', 'plot_evidence',
+           'plot_posterior_covariance', 'fit_treatments']
 
 # %% ../nbs/04_linear.ipynb #imports
 import warnings
@@ -264,17 +264,17 @@ class MAPLasso(Treatment):
         weights = np.empty((len(penalties), X.shape[1]))
         for i in np.argsort(-np.asarray(penalties)):
             w = _active_set(R, y, penalties[i] / norms, w)
-            weights[i] = self._kept(R, y, penalties[i] / norms, w) / norms
             self._check(X, p, w / norms, penalties[i])
+            weights[i] = self._relaxed(R, y, norms, penalties[i], w) / norms
         return weights, p_mean - weights @ x_mean
 
-    def _kept(self, R, y, penalties, w):
-        "What becomes of the solution w: here, nothing."
+    def _relaxed(self, R, y, norms, penalty, w):
+        "What is made of the solution w: here, nothing."
         return w
 
-    def _check(self, X, p, weights, penalty):
-        "Warn if a solution has not converged."
-        gap = relative_duality_gap(X, p, weights, penalty)
+    def _check(self, X, p, weights, penalty, among=slice(None)):
+        "Warn if a solution among some of the columns has not converged."
+        gap = relative_duality_gap(X[:, among], p, weights[among], penalty)
         if gap > self.tolerance:
             warnings.warn(f"lasso at penalty {penalty:g}: relative duality gap {gap:.1e} above {self.tolerance:g}",
                           ConvergenceWarning, stacklevel=3)
@@ -331,6 +331,69 @@ class MAPDebias(Treatment):
         weights = np.zeros((len(penalties), X.shape[1]))
         weights[:, selection], offsets = MAPRidge().path(X[:, selection], p, penalties)
         return weights, offsets
+
+# %% ../nbs/04_linear.ipynb #relaxed-lasso
+class RelaxedLasso(MAPLasso):
+    """MAP-Lasso, with a fraction of its penalty on what it selects.
+
+    Minimises |p - X w - w0|^2 / 2 + relaxation penalty |w|_1 over the descriptors that `MAPLasso(penalty)` selects.
+
+    Parameters
+    ----------
+    penalty : float
+        Penalty that selects, lambda / beta.
+    relaxation : float
+        Fraction of it, from 0 to 1, that shrinks what is selected: 1 is the lasso, 0 least squares on its selection.
+    tolerance : float
+        Largest relative duality gap, of the selecting and of the shrinking lasso.
+
+    Attributes
+    ----------
+    coef_ : (M,) array
+        Weights, zero for what is not selected.
+    intercept_ : float
+        Offset w0.
+
+    References
+    ----------
+    Meinshausen, Comput. Stat. Data Anal. 52, 374 (2007).
+    """
+
+    def __init__(self, penalty=1.0, relaxation=0.5, tolerance=1e-6):
+        self.penalty = penalty
+        self.relaxation = relaxation
+        self.tolerance = tolerance
+
+    def path(self, X, p, penalties):
+        """Weights at every penalty that selects, with the same relaxation.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Descriptors.
+        p : (n,) array
+            Propensities.
+        penalties : (L,) array
+            Positive, in any order.
+
+        Returns
+        -------
+        weights : (L, M) array
+        offsets : (L,) array
+        """
+        if not 0 <= self.relaxation <= 1:
+            raise ValueError(f"relaxation must be between 0 and 1, got {self.relaxation}")
+        return super().path(X, p, penalties)
+
+    def _relaxed(self, R, y, norms, penalty, w):
+        "The second fit, to the columns whose weight in w is not zero."
+        kept, relaxed, penalty = w != 0, np.zeros_like(w), self.relaxation * penalty
+        if penalty == 0:
+            relaxed[kept] = _solve(R[:, kept], y, np.zeros(kept.sum()))[0]
+        elif kept.any():
+            relaxed[kept] = _active_set(R[:, kept], y, penalty / norms[kept], w[kept])
+            self._check(R * norms, y, relaxed / norms, penalty, kept)
+        return relaxed
 
 # %% ../nbs/04_linear.ipynb #risk-curve
 @dataclass(frozen=True, eq=False)
@@ -455,6 +518,37 @@ def plot_risk_and_nll(curve, ax=None):
     twin.plot(curve.penalties[near], curve.nlls.mean(axis=0)[near], "s-", color="C1")
     twin.set_ylabel("negative log likelihood", color="C1")
     twin.spines["right"].set_visible(True)
+    return ax
+
+# %% ../nbs/04_linear.ipynb #plot-path
+def plot_path(penalties, contributions, corners=None, at_corners=None, ax=None):
+    """How the weights grow as the penalty falls.
+
+    Parameters
+    ----------
+    penalties : (L,) array
+        Penalties.
+    contributions : (L, M) array
+        Weights at each of them, times the standard deviation of their columns: in units of length.
+    corners : (C,) array, optional
+        Penalties at which the path is known otherwise, drawn as dots.
+    at_corners : (C, M) array, optional
+        Contributions there.
+    ax : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = ax or plt.subplots()[1]
+    moving = np.flatnonzero((contributions != 0).any(axis=0))
+    for i, a in enumerate(moving):
+        ax.plot(penalties, contributions[:, a], color=f"C{i % 10}", linewidth=1)
+        if corners is not None:
+            ax.plot(corners, at_corners[:, a], ".", color=f"C{i % 10}", markersize=3)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(xscale="log", xlabel=r"penalty $\tilde\lambda$", ylabel="weight × deviation of its column (length)")
     return ax
 
 # %% ../nbs/04_linear.ipynb #evidence
