@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import SymLogNorm
 from matplotlib.ticker import SymmetricalLogLocator
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -627,21 +627,21 @@ def evidence_minima(X, p):
 
 # %% ../nbs/04_linear.ipynb #refine
 def _minima(spectrum):
-    "`evidence_minima` from the one decomposition."
+    "`evidence_minima` from the one decomposition: where the slope turns from falling to rising."
     scale = (spectrum.s**2).max() or 1.0  # if no descriptor varies, any penalty is as good
     grid = np.linspace(np.log(1e-14 * scale), np.log(1e4 * scale), 400)
-    nll = np.pad(_evidence(spectrum, np.exp(grid)).nll, 1, constant_values=np.inf)
-    at_minimum = np.flatnonzero((nll[1:-1] < nll[:-2]) & (nll[1:-1] <= nll[2:]))
-    refined = [_refine(spectrum, grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)]) for i in at_minimum]
-    minima = _evidence(spectrum, refined)
+    slope = lambda t: _slope(_evidence(spectrum, np.exp(t)), spectrum.n)
+    slopes = np.concatenate([[-np.inf], np.round(slope(grid), 11), [np.inf]])  # beyond 11 digits lies rounding
+    turns = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))
+    ends = [(grid[max(i - 1, 0)], grid[min(i, len(grid) - 1)]) for i in turns]
+    minima = _evidence(spectrum, np.exp([brentq(lambda t: slope(t)[0], *e) if slope(e[0])[0] * slope(e[1])[0] < 0 else e[0] for e in ends]))
     order = np.argsort(minima.nll)
     return Evidence(*(getattr(minima, name)[order] for name in Evidence.__dataclass_fields__))
 
 
-def _refine(spectrum, low, high):
-    "The penalty that minimises the negative log evidence between exp(low) and exp(high)."
-    return np.exp(minimize_scalar(lambda t: _evidence(spectrum, [np.exp(t)]).nll[0], bounds=(low, high),
-                                  method="bounded", options=dict(xatol=1e-8)).x)
+def _slope(found, n):
+    "2 N times the derivative of the negative log evidence per point with respect to the logarithm of the penalty."
+    return (1 - 1 / n) * found.gamma - found.gamma_bishop
 
 # %% ../nbs/04_linear.ipynb #bayes-ridge
 class BayesRidge(MAPRidge):
