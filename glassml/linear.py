@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['STUDY_RIDGE_PENALTIES', 'STUDY_LASSO_PENALTIES', 'STUDY_DEBIAS_PENALTIES', 'LARGEST_VARIANCE', 'Treatment',
-           'MAPRidge', 'relative_duality_gap', 'MAPLasso', 'MAPDebias', 'RiskCurve', 'risk_curve', 'plot_risk',
-           'plot_risk_and_nll', 'Evidence', 'evidence', 'evidence_minima', 'BayesRidge', 'plot_evidence',
-           'plot_posterior_covariance', 'split_rhat', 'bulk_ess', 'BayesLasso', 'predictive_cdf', 'predictive_interval',
-           'fit_treatments']
+           'MAPRidge', 'relative_duality_gap', 'MAPLasso', 'MAPDebias', 'RelaxedLasso', 'RiskCurve', 'risk_curve',
+           'plot_risk', 'plot_risk_and_nll', 'plot_path', 'Evidence', 'evidence', 'evidence_minima', 'BayesRidge',
+           'plot_evidence', 'plot_posterior_covariance', 'split_rhat', 'bulk_ess', 'BayesLasso', 'predictive_cdf',
+           'predictive_interval', 'fit_treatments']
 
 # %% ../nbs/04_linear.ipynb #imports
 import warnings
@@ -17,7 +17,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import SymLogNorm
 from matplotlib.ticker import SymmetricalLogLocator
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -67,9 +67,41 @@ def _positive(name, values):
 
 # %% ../nbs/04_linear.ipynb #centred
 def _centred(X, p):
-    "X and p less their means, and the means."
+    "X and p less their means, and the means; what is left of a column that does not vary is rounding, and becomes zero."
     x_mean, p_mean = X.mean(axis=0), p.mean()
-    return X - x_mean, p - p_mean, x_mean, p_mean
+    varies = X.std(axis=0) > 1e-13 * np.abs(x_mean)
+    return (X - x_mean) * varies, p - p_mean, x_mean, p_mean
+
+# %% ../nbs/04_linear.ipynb #spectrum
+@dataclass(frozen=True, eq=False)
+class _Spectrum:
+    "Centred points by singular values: s (K,), directions Vt (K, M), projections of p on the left singular vectors (K,)."
+
+    s: np.ndarray
+    Vt: np.ndarray
+    projections: np.ndarray
+    unexplained: float  # what the projections leave out of p.p
+    n: int
+    x_mean: np.ndarray
+    p_mean: float
+
+    @classmethod
+    def of(cls, X, p):
+        "The one decomposition of training points."
+        X, p, x_mean, p_mean = _centred(X, p)
+        U, s, Vt = np.linalg.svd(X, full_matrices=False)
+        projections = U.T @ p
+        return cls(s, Vt, projections, float(np.sum((p - U @ projections)**2)), len(p), x_mean, p_mean)
+
+    def weights(self, penalties):
+        "Ridge weights (L, M) and offsets (L,) at every penalty."
+        weights = (self.s * self.projections / (self.s**2 + np.reshape(penalties, (-1, 1)))) @ self.Vt
+        return weights, self.p_mean - weights @ self.x_mean
+
+    def inverse(self, penalty):
+        "K^-1 (M, M): along the directions, and across them, where there are no data, 1 / penalty."
+        along = self.Vt.T / (self.s**2 + penalty) @ self.Vt
+        return along if len(self.Vt) == self.Vt.shape[1] else along + (np.eye(len(along)) - self.Vt.T @ self.Vt) / penalty
 
 # %% ../nbs/04_linear.ipynb #map-ridge
 class MAPRidge(Treatment):
@@ -114,10 +146,7 @@ class MAPRidge(Treatment):
         weights : (L, M) array
         offsets : (L,) array
         """
-        X, p, x_mean, p_mean = _centred(X, p)
-        U, s, Vt = np.linalg.svd(X, full_matrices=False)
-        weights = (s * (U.T @ p) / (s**2 + np.reshape(penalties, (-1, 1)))) @ Vt
-        return weights, p_mean - weights @ x_mean
+        return _Spectrum.of(X, p).weights(penalties)
 
 # %% ../nbs/04_linear.ipynb #solve
 def _solve(R, y, threshold):
@@ -147,9 +176,10 @@ def _active_set(R, y, penalties, w):
             w[gone] = signs[gone] = 0
             continue
         correlation = R.T @ (y - R @ w)
-        excess = np.where(signs == 0, np.abs(correlation) / penalties - 1, -np.inf)
-        joins = excess.argmax()
-        if excess[joins] <= 1e-8:
+        excess = np.abs(correlation) / penalties - 1
+        rounding = np.abs(excess[A]).max(initial=1e-8)  # as well as the weights in A obey their own equation
+        joins = np.where(signs == 0, excess, -np.inf).argmax()
+        if signs[joins] != 0 or excess[joins] <= rounding:
             break
         signs[joins] = np.sign(correlation[joins])
     return w
@@ -229,20 +259,23 @@ class MAPLasso(Treatment):
         """
         X, p, x_mean, p_mean = _centred(X, p)
         norms = np.linalg.norm(X, axis=0)
-        varies = norms > 1e-13 * np.sqrt(len(X)) * np.abs(x_mean)  # what is left of a constant column is rounding
-        norms = norms[varies]
-        Q, R = np.linalg.qr(X[:, varies] / norms)  # columns of unit length: the same problem, well scaled
-        y, w = Q.T @ p, np.zeros(len(norms))
-        weights = np.zeros((len(penalties), X.shape[1]))
+        norms[norms == 0] = 1  # a column that does not vary stays out
+        Q, R = np.linalg.qr(X / norms)  # columns of unit length: the same problem, well scaled
+        y, w = Q.T @ p, np.zeros(X.shape[1])
+        weights = np.empty((len(penalties), X.shape[1]))
         for i in np.argsort(-np.asarray(penalties)):
             w = _active_set(R, y, penalties[i] / norms, w)
-            weights[i, varies] = w / norms
-            self._check(X, p, weights[i], penalties[i])
+            self._check(X, p, w / norms, penalties[i])
+            weights[i] = self._relaxed(R, y, norms, penalties[i], w) / norms
         return weights, p_mean - weights @ x_mean
 
-    def _check(self, X, p, weights, penalty):
-        "Warn if a solution has not converged."
-        gap = relative_duality_gap(X, p, weights, penalty)
+    def _relaxed(self, R, y, norms, penalty, w):
+        "What is made of the solution w: here, nothing."
+        return w
+
+    def _check(self, X, p, weights, penalty, among=slice(None)):
+        "Warn if a solution among some of the columns has not converged."
+        gap = relative_duality_gap(X[:, among], p, weights[among], penalty)
         if gap > self.tolerance:
             warnings.warn(f"lasso at penalty {penalty:g}: relative duality gap {gap:.1e} above {self.tolerance:g}",
                           ConvergenceWarning, stacklevel=3)
@@ -299,6 +332,69 @@ class MAPDebias(Treatment):
         weights = np.zeros((len(penalties), X.shape[1]))
         weights[:, selection], offsets = MAPRidge().path(X[:, selection], p, penalties)
         return weights, offsets
+
+# %% ../nbs/04_linear.ipynb #relaxed-lasso
+class RelaxedLasso(MAPLasso):
+    """MAP-Lasso, with a fraction of its penalty on what it selects.
+
+    Minimises |p - X w - w0|^2 / 2 + relaxation penalty |w|_1 over the descriptors that `MAPLasso(penalty)` selects.
+
+    Parameters
+    ----------
+    penalty : float
+        Penalty that selects, lambda / beta.
+    relaxation : float
+        Fraction of it, from 0 to 1, that shrinks what is selected: 1 is the lasso, 0 least squares on its selection.
+    tolerance : float
+        Largest relative duality gap, of the selecting and of the shrinking lasso.
+
+    Attributes
+    ----------
+    coef_ : (M,) array
+        Weights, zero for what is not selected.
+    intercept_ : float
+        Offset w0.
+
+    References
+    ----------
+    Meinshausen, Comput. Stat. Data Anal. 52, 374 (2007).
+    """
+
+    def __init__(self, penalty=1.0, relaxation=0.5, tolerance=1e-6):
+        self.penalty = penalty
+        self.relaxation = relaxation
+        self.tolerance = tolerance
+
+    def path(self, X, p, penalties):
+        """Weights at every penalty that selects, with the same relaxation.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Descriptors.
+        p : (n,) array
+            Propensities.
+        penalties : (L,) array
+            Positive, in any order.
+
+        Returns
+        -------
+        weights : (L, M) array
+        offsets : (L,) array
+        """
+        if not 0 <= self.relaxation <= 1:
+            raise ValueError(f"relaxation must be between 0 and 1, got {self.relaxation}")
+        return super().path(X, p, penalties)
+
+    def _relaxed(self, R, y, norms, penalty, w):
+        "The second fit, to the columns whose weight in w is not zero."
+        kept, relaxed, penalty = w != 0, np.zeros_like(w), self.relaxation * penalty
+        if penalty == 0:
+            relaxed[kept] = _solve(R[:, kept], y, np.zeros(kept.sum()))[0]
+        elif kept.any():
+            relaxed[kept] = _active_set(R[:, kept], y, penalty / norms[kept], w[kept])
+            self._check(R * norms, y, relaxed / norms, penalty, kept)
+        return relaxed
 
 # %% ../nbs/04_linear.ipynb #risk-curve
 @dataclass(frozen=True, eq=False)
@@ -425,6 +521,37 @@ def plot_risk_and_nll(curve, ax=None):
     twin.spines["right"].set_visible(True)
     return ax
 
+# %% ../nbs/04_linear.ipynb #plot-path
+def plot_path(penalties, contributions, corners=None, at_corners=None, ax=None):
+    """How the weights grow as the penalty falls.
+
+    Parameters
+    ----------
+    penalties : (L,) array
+        Penalties.
+    contributions : (L, M) array
+        Weights at each of them, times the standard deviation of their columns: in units of length.
+    corners : (C,) array, optional
+        Penalties at which the path is known otherwise, drawn as dots.
+    at_corners : (C, M) array, optional
+        Contributions there.
+    ax : matplotlib Axes, optional
+        Where to draw.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    ax = ax or plt.subplots()[1]
+    moving = np.flatnonzero((contributions != 0).any(axis=0))
+    for i, a in enumerate(moving):
+        ax.plot(penalties, contributions[:, a], color=f"C{i % 10}", linewidth=1)
+        if corners is not None:
+            ax.plot(corners, at_corners[:, a], ".", color=f"C{i % 10}", markersize=3)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(xscale="log", xlabel=r"penalty $\tilde\lambda$", ylabel="weight × deviation of its column (length)")
+    return ax
+
 # %% ../nbs/04_linear.ipynb #evidence
 @dataclass(frozen=True, eq=False)
 class Evidence:
@@ -467,24 +594,17 @@ def evidence(X, p, penalties):
     -------
     Evidence
     """
-    return _evidence(*_spectrum(X, p), _positive("penalties", penalties))
+    return _evidence(_Spectrum.of(X, p), _positive("penalties", penalties))
 
 # %% ../nbs/04_linear.ipynb #evidence-closed
-def _spectrum(X, p):
-    "Eigenvalues d of X^T X, squared projections of p on the left singular vectors, what of p.p they leave out, and N."
-    X, p, *_ = _centred(X, p)
-    U, s, _ = np.linalg.svd(X, full_matrices=False)
-    projections = U.T @ p
-    return s**2, projections**2, np.sum((p - U @ projections)**2), len(p)
-
-
-def _evidence(d, projections, unexplained, n, penalties):
-    "`evidence` from what `_spectrum` returns."
+def _evidence(spectrum, penalties):
+    "The evidence from the one decomposition, at every penalty."
+    n, d, squares = spectrum.n, spectrum.s**2, spectrum.projections**2
     lt = np.reshape(penalties, (-1, 1))
-    C = unexplained + (lt / (d + lt) * projections).sum(axis=1)
-    C = np.maximum(C, np.finfo(float).eps**2 * max(projections.sum(), 1e-100))  # a perfect fit: infinite evidence
+    C = spectrum.unexplained + (lt / (d + lt) * squares).sum(axis=1)
+    C = np.maximum(C, np.finfo(float).eps**2 * max(squares.sum(), 1e-100))  # a perfect fit: infinite evidence
     beta = n / C
-    m_squared = (d / (d + lt) * (projections / (d + lt))).sum(axis=1)
+    m_squared = (d / (d + lt) * (squares / (d + lt))).sum(axis=1)
     nll = (np.log1p(d / lt).sum(axis=1) + (n - 1) * (1 + np.log(2 * np.pi * C / (n - 1))) + np.log(n)) / (2 * n)
     return Evidence(lt[:, 0], nll, beta, beta * lt[:, 0] * m_squared, (d / (d + lt)).sum(axis=1))
 
@@ -504,21 +624,25 @@ def evidence_minima(X, p):
     Evidence
         At the minima. An end of the range, 1e-14 to 1e4 times the largest eigenvalue of X^T X, counts as one.
     """
-    spectrum = _spectrum(X, p)
-    scale = spectrum[0].max() or 1.0  # if no descriptor varies, any penalty is as good
+    return _minima(_Spectrum.of(X, p))
+
+# %% ../nbs/04_linear.ipynb #refine
+def _minima(spectrum):
+    "`evidence_minima` from the one decomposition: where the slope turns from falling to rising."
+    scale = (spectrum.s**2).max() or 1.0  # if no descriptor varies, any penalty is as good
     grid = np.linspace(np.log(1e-14 * scale), np.log(1e4 * scale), 400)
-    nll = np.pad(_evidence(*spectrum, np.exp(grid)).nll, 1, constant_values=np.inf)
-    at_minimum = np.flatnonzero((nll[1:-1] < nll[:-2]) & (nll[1:-1] <= nll[2:]))
-    refined = [_refine(spectrum, grid[max(i - 1, 0)], grid[min(i + 1, len(grid) - 1)]) for i in at_minimum]
-    minima = _evidence(*spectrum, refined)
+    slope = lambda t: _slope(_evidence(spectrum, np.exp(t)), spectrum.n)
+    slopes = np.concatenate([[-np.inf], np.round(slope(grid), 11), [np.inf]])  # beyond 11 digits lies rounding
+    turns = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))
+    ends = [(grid[max(i - 1, 0)], grid[min(i, len(grid) - 1)]) for i in turns]
+    minima = _evidence(spectrum, np.exp([brentq(lambda t: slope(t)[0], *e) if slope(e[0])[0] * slope(e[1])[0] < 0 else e[0] for e in ends]))
     order = np.argsort(minima.nll)
     return Evidence(*(getattr(minima, name)[order] for name in Evidence.__dataclass_fields__))
 
-# %% ../nbs/04_linear.ipynb #refine
-def _refine(spectrum, low, high):
-    "The penalty that minimises the negative log evidence between exp(low) and exp(high)."
-    return np.exp(minimize_scalar(lambda t: _evidence(*spectrum, [np.exp(t)]).nll[0], bounds=(low, high),
-                                  method="bounded", options=dict(xatol=1e-8)).x)
+
+def _slope(found, n):
+    "2 N times the derivative of the negative log evidence per point with respect to the logarithm of the penalty."
+    return (1 - 1 / n) * found.gamma - found.gamma_bishop
 
 # %% ../nbs/04_linear.ipynb #bayes-ridge
 class BayesRidge(MAPRidge):
@@ -568,16 +692,14 @@ class BayesRidge(MAPRidge):
         X, y = validate_data(self, X, y, y_numeric=True, dtype=float, ensure_min_samples=2)
         if max(np.ptp(X), np.ptp(y)) > 1e60:
             raise ValueError(f"X or y spans {max(np.ptp(X), np.ptp(y)):g}: rescale it, its squares are too large")
-        found = evidence_minima(X, y) if self.penalty is None else evidence(X, y, [self.penalty])
+        spectrum = _Spectrum.of(X, y)
+        found = _minima(spectrum) if self.penalty is None else _evidence(spectrum, _positive("penalty", [self.penalty]))
         self.penalty_, self.nll_, self.beta_, self.gamma_, self.gamma_bishop_ = (
             float(getattr(found, name)[0]) for name in Evidence.__dataclass_fields__)
-        weights, offsets = self.path(X, y, [self.penalty_])
+        weights, offsets = spectrum.weights([self.penalty_])
         self.coef_, self.intercept_ = weights[0], offsets[0]
-        Xc, _, self.mean_, _ = _centred(X, y)
-        _, s, Vt = np.linalg.svd(Xc, full_matrices=len(X) < X.shape[1])  # all M directions, also those without data
-        d = np.pad(s**2, (0, X.shape[1] - len(s)))
-        self.covariance_ = Vt.T / (d + self.penalty_) @ Vt / self.beta_
-        self.n_ = len(y)
+        self.covariance_ = spectrum.inverse(self.penalty_) / self.beta_
+        self.mean_, self.n_ = spectrum.x_mean, spectrum.n
         return self
 
     def predict(self, X, return_std=False):
