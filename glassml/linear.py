@@ -1025,7 +1025,7 @@ class BayesLasso(Treatment):
         if max(np.ptp(X), np.ptp(y)) > 1e60:
             raise ValueError(f"X or y spans {max(np.ptp(X), np.ptp(y)):g}: rescale it, its squares are too large")
         X, p, self.mean_, p_mean = _centred(X, y)
-        varies = np.linalg.norm(X, axis=0) > 1e-13 * np.sqrt(len(X)) * np.abs(self.mean_)
+        varies = X.any(axis=0)
         unit = np.linalg.norm(p) or 1.0
         data = _reduced(X[:, varies], p / unit)
         chains = [_chain(data, self.rate, rng) for rng in np.random.default_rng(self.random_state).spawn(self.n_chains)]

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import kstest
 from sklearn.exceptions import ConvergenceWarning
 
-from glassml.linear import (BayesLasso, BayesRidge, MAPLasso, _chain, _draw_variances, _factor, _reduced, bulk_ess,
-                            predictive_interval, split_rhat)
+from glassml.linear import (BayesLasso, BayesRidge, MAPLasso, _chain, _draw_variances, _factor, _reduced, _stretch,
+                            bulk_ess, predictive_interval, split_rhat)
 
 
 def collinear(n, M, rng):
@@ -64,6 +64,26 @@ def test_evidence_of_the_factor_is_that_of_bayes_ridge():
     logs = [_factor(data, data.lengths**2 / lt)[-1] for lt in (0.1, 10.0)]
     ridge = [BayesRidge(lt).fit(X, y).nll_ for lt in (0.1, 10.0)]
     assert logs[1] - logs[0] == pytest.approx(-30 * (ridge[1] - ridge[0]), rel=1e-8)
+
+
+def test_rate_and_variances_move_together_by_the_evidence():
+    "The step alone, the variances in units of the prior held: the density of ln rate by quadrature."
+    rng = np.random.default_rng(11)
+    X = collinear(25, 4, rng)
+    y = X @ [3.0, 0, 0, 0.1] + rng.normal(size=25)
+    data, unit = _reduced(X, y - y.mean()), np.array([0.1, 2.0, 1.0, 4.0])
+    variances = lambda rate: unit * (data.lengths / rate)**2
+    rate, drawn = data.largest_rate / 10, []
+    factor = _factor(data, variances(rate))
+    for _ in range(20_000):
+        rate, factor = _stretch(data, rate, variances(rate), factor, rng)
+        drawn.append(np.log(rate))
+    grid = np.log(data.largest_rate) + np.linspace(-12, 3, 600)
+    log_density = np.array([_factor(data, variances(np.exp(g)))[-1] - np.exp(g) / data.largest_rate + g for g in grid])
+    density = np.exp(log_density - log_density.max())
+    mean = np.average(grid, weights=density)
+    std = np.sqrt(np.average((grid - mean)**2, weights=density))
+    assert np.mean(drawn) == pytest.approx(mean, abs=0.1 * std) and np.std(drawn) == pytest.approx(std, rel=0.1)
 
 
 def test_mode_at_given_rate_and_noise_is_the_lasso():
