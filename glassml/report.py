@@ -32,8 +32,8 @@ from tqdm.auto import tqdm
 from . import __version__
 from .dataset import convert, make_dataset, read_configurations, write_whole
 from .descriptors import FAMILIES, SMALL, Averaged, Configuration, Descriptors, Inherent, RadialFunctions
-from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_PENALTIES, BayesRidge, MAPDebias,
-                            MAPLasso, MAPRidge, evidence, plot_evidence, plot_posterior_covariance, plot_risk,
+from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_PENALTIES, BayesLasso, BayesRidge,
+                            MAPDebias, MAPLasso, MAPRidge, evidence, plot_evidence, plot_posterior_covariance, plot_risk,
                             plot_risk_and_nll, risk_curve)
 from .mlp_capacity import (ARCHITECTURES, first_layer_importance, plot_importance, plot_pearson, plot_training,
                                   sample_scores, train, treatment_scores)
@@ -45,7 +45,8 @@ from .validation import (Comparison, accuracy, compare, comparison_table, covera
                                 plot_reliability, plot_scores)
 
 # %% ../nbs/A2_report.ipynb #names
-TITLES = {"map_ridge": "MAP-Ridge", "map_lasso": "MAP-Lasso", "map_debias": "MAP-Debias", "bayes_ridge": "Bayes-Ridge"}
+TITLES = {"map_ridge": "MAP-Ridge", "map_lasso": "MAP-Lasso", "map_debias": "MAP-Debias", "bayes_ridge": "Bayes-Ridge",
+          "bayes_lasso": "Bayes-Lasso"}
 
 # %% ../nbs/A2_report.ipynb #penalties
 LASSO_PENALTIES = np.union1d(STUDY_LASSO_PENALTIES, [*np.geomspace(0.01, 9, 28), *np.geomspace(120, 1e4, 15)])
@@ -67,12 +68,12 @@ class Study:
         Of the three MAP treatments, over 15 random splits.
     bayes : BayesRidge
         Fitted to all points.
-    bayes_scores : Scores
-        Of Bayes-Ridge over the same 15 splits.
+    bayes_scores : dict of str to Scores
+        Of Bayes-Ridge and Bayes-Lasso over the same 15 splits.
     evidences : dict of str to Evidence
         Five random subsets, and all points.
     treatments : dict of str to Treatment
-        The four treatments at their best penalties, fitted to all points.
+        The five treatments, the MAP ones at their best penalties, fitted to all points.
     networks : dict of str to Training
         Of each architecture, over 5 random splits.
     network_pearson : dict of str to (5,) array
@@ -90,7 +91,7 @@ class Study:
     data: object
     curves: dict
     bayes: object
-    bayes_scores: object
+    bayes_scores: dict
     evidences: dict
     treatments: dict
     networks: dict
@@ -101,19 +102,25 @@ class Study:
 
 # %% ../nbs/A2_report.ipynb #study-curves
 def _curves(data, random_state):
-    "Risk curves of the three MAP treatments; MAP-Debias selects inside each trial."
+    "Risk curves of the three MAP treatments, where MAP-Debias selects inside each trial, and scores of the Bayesian ones."
     splits = ShuffleSplit(15, test_size=0.1, random_state=random_state)
     ridge = risk_curve(MAPRidge(), data.X, data.p, RIDGE_PENALTIES, splits)
     lasso = risk_curve(MAPLasso(), data.X, data.p, LASSO_PENALTIES, splits)
     debias = risk_curve(MAPDebias(lasso_penalty=lasso.penalty), data.X, data.p, DEBIAS_PENALTIES, splits)
-    return dict(map_ridge=ridge, map_lasso=lasso, map_debias=debias), evaluate(BayesRidge(), data.X, data.p, splits)
+    bayes = {name: evaluate(model, data.X, data.p, splits) for name, model in _bayesian(random_state).items()}
+    return dict(map_ridge=ridge, map_lasso=lasso, map_debias=debias), bayes
+
+
+def _bayesian(random_state):
+    "The treatments that infer their penalty."
+    return dict(bayes_ridge=BayesRidge(), bayes_lasso=BayesLasso(random_state=random_state))
 
 # %% ../nbs/A2_report.ipynb #study-treatments
-def _treatments(data, curves, bayes):
-    "The four treatments on all points, the MAP ones at the penalties that their curves choose."
+def _treatments(data, curves, random_state):
+    "The five treatments on all points, the MAP ones at the penalties that their curves choose."
     models = dict(map_ridge=MAPRidge(curves["map_ridge"].penalty), map_lasso=MAPLasso(curves["map_lasso"].penalty),
                   map_debias=MAPDebias(curves["map_debias"].penalty, lasso_penalty=curves["map_lasso"].penalty))
-    return {name: model.fit(data.X, data.p) for name, model in models.items()} | dict(bayes_ridge=bayes)
+    return {name: model.fit(data.X, data.p) for name, model in (models | _bayesian(random_state)).items()}
 
 # %% ../nbs/A2_report.ipynb #study-evidences
 def _evidences(data, random_state):
@@ -141,7 +148,14 @@ def _selections(data, curves, treatments, bayes):
         w = treatments[name].coef_
         by_treatment[f"{TITLES[name]}, largest weights"] = largest(np.abs(w), count)
         by_treatment[f"{TITLES[name]}, largest contributions"] = largest(contribution(w, data.X), count)
+    by_treatment["Bayes-Lasso, interval excludes zero"] = _clear(treatments["bayes_lasso"])
     return dict(data_sets=across, treatments=by_treatment)
+
+
+def _clear(lasso):
+    "The weights of Bayes-Lasso whose 90 % interval excludes zero."
+    low, high = np.quantile(lasso.samples_, [0.05, 0.95], axis=0)
+    return (low > 0) | (high < 0)
 
 # %% ../nbs/A2_report.ipynb #study
 def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMALL, progress=False):
@@ -178,8 +192,8 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
         raise ValueError(f"all particles of species {species} have the propensity {data.p[0]:g}; there is nothing to explain")
     bar = tqdm(total=3 + 2 * len(ARCHITECTURES), desc="treatments", disable=not progress)
     curves, bayes_scores = _curves(data, random_state)
-    bayes = BayesRidge().fit(data.X, data.p)
-    treatments = _treatments(data, curves, bayes)
+    treatments = _treatments(data, curves, random_state)
+    bayes = treatments["bayes_ridge"]
     selections = _selections(data, curves, treatments, bayes)
     bar.update()
 
@@ -228,15 +242,16 @@ def results(study):
     -------
     dict
         `n_points`, `n_features`, `treatments`, `bayes_ridge` (on all points), `mlp`, `pearson`, and `noise_ceiling` (or null).
-        Risks in units of length squared; `n_selected` counts non-zero weights, and the effective number for Bayes-Ridge.
+        Risks in units of length squared; `n_selected` counts non-zero weights, is the effective number for Bayes-Ridge, and counts
+        weights whose 90 % interval excludes zero for Bayes-Lasso.
     """
     linear = {name: dict(penalty=curve.penalty, risk_mean=curve.risks[:, curve.best].mean(),
                          risk_std=curve.risks[:, curve.best].std(), nll=curve.nlls[:, curve.best].mean(),
                          n_selected=np.count_nonzero(study.treatments[name].coef_))
               for name, curve in study.curves.items()}
-    bayes, scores = study.bayes, study.bayes_scores
-    linear["bayes_ridge"] = dict(penalty=bayes.penalty_, risk_mean=scores.risk.mean(), risk_std=scores.risk.std(),
-                                 nll=scores.nll.mean(), n_selected=round(bayes.gamma_))
+    bayes, selected = study.bayes, dict(bayes_ridge=round(study.bayes.gamma_), bayes_lasso=_clear(study.treatments["bayes_lasso"]).sum())
+    linear |= {name: dict(penalty=study.treatments[name].penalty_, risk_mean=scores.risk.mean(), risk_std=scores.risk.std(),
+                          nll=scores.nll.mean(), n_selected=selected[name]) for name, scores in study.bayes_scores.items()}
     networks = {name: dict(risk_mean=training.best_error.mean(), risk_std=training.best_error.std(),
                            pearson_mean=study.network_pearson[name].mean(), pearson_std=study.network_pearson[name].std())
                 for name, training in study.networks.items()}
@@ -691,7 +706,7 @@ def _parser():
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser(
         "study", help="run the whole study on a file",
-        description="Run the whole study on configurations with propensity: four linear treatments, four networks, eight "
+        description="Run the whole study on configurations with propensity: five linear treatments, four networks, eight "
                     "figures, two tables.",
         epilog="example: glassml study Cnf2.xy --out study")
     command.add_argument("file", nargs="+", metavar="FILE", help="configurations with propensity, in any readable format")

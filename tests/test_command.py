@@ -12,7 +12,7 @@ from glassml.dataset import read_configurations, write_configurations
 from glassml.descriptors import Configuration, symmetry_function_names, symmetry_functions
 from glassml.mlp_capacity import ARCHITECTURES
 
-LINEAR = ["map_ridge", "map_lasso", "map_debias", "bayes_ridge"]
+LINEAR = ["map_ridge", "map_lasso", "map_debias", "bayes_ridge", "bayes_lasso"]
 
 
 def glassml(*arguments, cwd):
