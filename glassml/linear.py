@@ -163,7 +163,7 @@ def _active_set(R, y, penalties, w):
     for _ in range(20 * len(w)):
         A = np.flatnonzero(signs)
         target, free = _solve(R[:, A], y, penalties[A] * signs[A])
-        collinear = np.abs(free).max(initial=0) > 1e-6 * penalties[A].max(initial=0)
+        collinear = np.abs(free).max(initial=0) > 1e-12 * penalties[A].max(initial=0)
         direction = free if collinear else target - w[A]
         shrinking = signs[A] * direction < 0
         reaches_zero = np.full(len(A), np.inf)
