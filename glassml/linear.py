@@ -633,10 +633,15 @@ def _minima(spectrum):
     slope = lambda t: _slope(_evidence(spectrum, np.exp(t)), spectrum.n)
     slopes = np.concatenate([[-np.inf], np.round(slope(grid), 11), [np.inf]])  # beyond 11 digits lies rounding
     turns = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))
-    ends = [(grid[max(i - 1, 0)], grid[min(i, len(grid) - 1)]) for i in turns]
-    minima = _evidence(spectrum, np.exp([brentq(lambda t: slope(t)[0], *e) if slope(e[0])[0] * slope(e[1])[0] < 0 else e[0] for e in ends]))
+    found = [_zero(lambda t: slope(t)[0], grid[max(i - 1, 0)], grid[min(i, len(grid) - 1)]) for i in turns]
+    minima = _evidence(spectrum, np.exp(found))
     order = np.argsort(minima.nll)
     return Evidence(*(getattr(minima, name)[order] for name in Evidence.__dataclass_fields__))
+
+
+def _zero(slope, low, high):
+    "Where the slope vanishes between two places; the first of them if it does not."
+    return brentq(slope, low, high) if slope(low) < 0 < slope(high) else low
 
 
 def _slope(found, n):

@@ -32,14 +32,15 @@ def hard(name):
         "nearly collinear": np.hstack([X, X + 1e-9 * rng.normal(size=X.shape)]),
         "constant columns": np.hstack([X, np.full((60, 2), 0.1), np.zeros((60, 1))]),
         "nothing varies": np.full((60, 3), 0.1),
-        "all at once": np.hstack([X, X[:, :4] * 3, np.full((60, 1), 1e3), rng.normal(size=(60, 80)) * 1e-4, X[:, ::2] + X[:, 1::2]]),
+        "all at once": np.hstack([X, X[:, :4] * 3, np.full((60, 1), 1e3), rng.normal(size=(60, 80)) * 1e-4,
+                                  X[:, ::2] + X[:, 1::2]]),
     }
     if name == "fewer points than descriptors":
         p = cases[name] @ (rng.normal(size=100) / np.geomspace(1e-3, 1e3, 100)**0.5) + rng.normal(size=60)
     return cases[name], p
 
 
-NAMES = ["well behaved", "fewer points than descriptors", "exactly collinear", "nearly collinear", "constant columns", "nothing varies",
+        p = cases[name] @ (rng.normal(size=100) / np.geomspace(1e-3, 1e3, 100)**0.5) + rng.normal(size=60)
          "all at once"]
 
 
