@@ -40,8 +40,8 @@ def hard(name):
     return cases[name], p
 
 
-        p = cases[name] @ (rng.normal(size=100) / np.geomspace(1e-3, 1e3, 100)**0.5) + rng.normal(size=60)
-         "all at once"]
+NAMES = ["well behaved", "fewer points than descriptors", "exactly collinear", "nearly collinear", "constant columns",
+         "nothing varies", "all at once"]
 
 
 def centred(X, p):
