@@ -371,6 +371,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                 'glassml.linear._slope': ('linear.html#_slope', 'glassml/linear.py'),
                                 'glassml.linear._solve': ('linear.html#_solve', 'glassml/linear.py'),
                                 'glassml.linear._stretch': ('linear.html#_stretch', 'glassml/linear.py'),
+                                'glassml.linear._zero': ('linear.html#_zero', 'glassml/linear.py'),
                                 'glassml.linear.bulk_ess': ('linear.html#bulk_ess', 'glassml/linear.py'),
                                 'glassml.linear.evidence': ('linear.html#evidence', 'glassml/linear.py'),
                                 'glassml.linear.evidence_minima': ('linear.html#evidence_minima', 'glassml/linear.py'),

@@ -164,7 +164,7 @@ def _active_set(R, y, penalties, w):
     for _ in range(20 * len(w)):
         A = np.flatnonzero(signs)
         target, free = _solve(R[:, A], y, penalties[A] * signs[A])
-        collinear = np.abs(free).max(initial=0) > 1e-6 * penalties[A].max(initial=0)
+        collinear = np.abs(free).max(initial=0) > 1e-12 * penalties[A].max(initial=0)
         direction = free if collinear else target - w[A]
         shrinking = signs[A] * direction < 0
         reaches_zero = np.full(len(A), np.inf)
@@ -634,10 +634,15 @@ def _minima(spectrum):
     slope = lambda t: _slope(_evidence(spectrum, np.exp(t)), spectrum.n)
     slopes = np.concatenate([[-np.inf], np.round(slope(grid), 11), [np.inf]])  # beyond 11 digits lies rounding
     turns = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))
-    ends = [(grid[max(i - 1, 0)], grid[min(i, len(grid) - 1)]) for i in turns]
-    minima = _evidence(spectrum, np.exp([brentq(lambda t: slope(t)[0], *e) if slope(e[0])[0] * slope(e[1])[0] < 0 else e[0] for e in ends]))
+    found = [_zero(lambda t: slope(t)[0], grid[max(i - 1, 0)], grid[min(i, len(grid) - 1)]) for i in turns]
+    minima = _evidence(spectrum, np.exp(found))
     order = np.argsort(minima.nll)
     return Evidence(*(getattr(minima, name)[order] for name in Evidence.__dataclass_fields__))
+
+
+def _zero(slope, low, high):
+    "Where the slope vanishes between two places; the first of them if it does not."
+    return brentq(slope, low, high) if slope(low) < 0 < slope(high) else low
 
 
 def _slope(found, n):
