@@ -43,14 +43,18 @@ def plain_network(X, p, training, validation, hidden, seed, epochs):
     optimiser = torch.optim.Adam(network.parameters(), lr=5e-3)
     loss_function = torch.nn.MSELoss()
     x, y, x_valid, y_valid = (torch.from_numpy(values[part]) for part in (training, validation) for values in (X, p[:, None]))
-    lowest, best_epoch, best = np.inf, 0, None
+    lowest, best_epoch, best, history = np.inf, 0, None, []
     for epoch in range(epochs):
+        training_error = 0
         for batch in torch.randperm(len(x)).tensor_split(10):
             optimiser.zero_grad()
-            loss_function(network(x[batch]), y[batch]).backward()
+            loss = loss_function(network(x[batch]), y[batch])
+            loss.backward()
             optimiser.step()
+            training_error += loss.item() * len(batch) / len(x)
         with torch.no_grad():
             error = loss_function(network(x_valid), y_valid).item()
+        history.append((training_error, error))
         if error < lowest:
             lowest, best_epoch, best = error, epoch, {k: v.clone() for k, v in network.state_dict().items()}
         if epoch - best_epoch >= PATIENCE:
@@ -74,32 +78,35 @@ def main():
     splits = list(ShuffleSplit(TRIALS, test_size=0.2, random_state=0).split(X))
     plain_network(X, p, *splits[0], (2,), 0, 3), train_all(X, p, splits, ARCHITECTURES, 3)  # both warmed up
 
-    ours, seconds = cpu_seconds(lambda: train_all(X, p, splits, ARCHITECTURES, EPOCHS, PATIENCE / EPOCHS))
+    ours = {dtype: cpu_seconds(lambda: train_all(X, p, splits, ARCHITECTURES, EPOCHS, PATIENCE / EPOCHS, dtype=dtype))
+            for dtype in ("float64", "float32")}
     rows = {}
     for name, hidden in ARCHITECTURES.items():
         runs, spent = cpu_seconds(lambda: [plain_network(X, p, *split, hidden, s, options.epochs)
                                            for s, split in enumerate(splits[: options.trials])])
         errors, epochs = zip(*runs)
-        full = np.isfinite(ours[name].validation_error).sum()
-        rows[name] = dict(glassml_error=ours[name].best_error.mean(), plain_error=np.mean(errors), glassml_epochs=int(full),
-                          plain_epochs=sum(epochs), plain_seconds=spent,
-                          plain_seconds_whole=spent if whole else spent / sum(epochs) * int(full))
+        full = int(np.isfinite(ours["float64"][0][name].validation_error).sum())
+        rows[name] = dict({dtype: trained[name].best_error.mean() for dtype, (trained, _) in ours.items()}, plain=np.mean(errors),
+                          epochs=full, plain_epochs=sum(epochs), plain_seconds=spent if whole else spent / sum(epochs) * full)
         print(f"{name} done: {spent:.0f} CPU-seconds for {sum(epochs)} epochs", flush=True)
-    plain = sum(row["plain_seconds_whole"] for row in rows.values())
+    columns = ("float64", "float32", "plain")
+    seconds = {dtype: spent for dtype, (_, spent) in ours.items()} | {"plain": sum(row["plain_seconds"] for row in rows.values())}
+    means = {column: np.mean([row[column] for row in rows.values()]) for column in columns}
 
-    what = "the whole protocol" if whole else f"scaled up from {options.trials} trials of at most {options.epochs} epochs"
-    print(f"\nmean of the lowest validation errors, and CPU-seconds; the plain loop is {what}")
-    print(f"{'':14s}{'glassml':>9s}{'plain':>9s}{'CPU-s glassml':>15s}{'CPU-s plain':>13s}{'epochs':>9s}{'plain':>9s}")
+    print(f"\n{data.X.shape[0]} points, {data.X.shape[1]} descriptors; mean of the lowest validation errors (mean squared)")
+    print(f"{'':24s}{'glassml':>9s}{'float32':>10s}{'plain loop':>12s}{'epochs':>9s}{'plain':>8s}{'CPU-s plain':>13s}")
     for name, row in rows.items():
-        print(f"{name:14s}{row['glassml_error']:9.4f}{row['plain_error']:9.4f}{'':15s}{row['plain_seconds_whole']:13.1f}"
-              f"{row['glassml_epochs']:9d}{row['plain_epochs']:9d}")
-    means = [np.mean([row[f"{who}_error"] for row in rows.values()]) for who in ("glassml", "plain")]
-    print(f"{'all':14s}{means[0]:9.4f}{means[1]:9.4f}{seconds:15.1f}{plain:13.1f}\nratio of CPU times {plain / seconds:.1f}")
+        print(f"{name:24s}{row['float64']:9.4f}{row['float32']:10.4f}{row['plain']:12.4f}{row['epochs']:9d}{row['plain_epochs']:8d}"
+              f"{row['plain_seconds']:13.1f}")
+    print(f"{'all':24s}{means['float64']:9.4f}{means['float32']:10.4f}{means['plain']:12.4f}")
+    print(f"{'CPU-seconds':24s}" + "".join(f"{seconds[column]:{width}.1f}" for column, width in zip(columns, (9, 10, 12))))
+    print(f"{'plain loop / glassml':24s}" + "".join(f"{seconds['plain'] / seconds[dtype]:{width}.1f}" for dtype, width in zip(columns, (9, 10))))
     if not whole:
-        print("(the errors of a plain loop that was cut short are not those of the protocol)")
+        print(f"the plain loop was cut short, to {options.trials} trials of at most {options.epochs} epochs: its CPU time is scaled up to the epochs "
+              f"that the protocol takes, its errors are not those of the protocol")
     if options.json:
         with open(options.json, "w") as file:
-            json.dump(dict(architectures=rows, glassml_seconds=seconds, plain_seconds=plain, ratio=plain / seconds, whole=whole), file, indent=2)
+            json.dump(dict(architectures=rows, seconds=seconds, errors=means, whole=whole), file, indent=2)
 
 
 if __name__ == "__main__":

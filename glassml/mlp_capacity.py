@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'SLOPE', 'LOSSES', 'as_layers', 'Layout', 'activations', 'backpropagate', 'adam', 'squared',
            'absolute', 'negative_pearson', 'derivative', 'PublishedLoss', 'Training', 'Stack', 'train_all', 'train',
-           'MLP', 'moving_average', 'plot_training', 'first_layer_importance', 'plot_importance', 'split_again',
-           'sample_predictions', 'sample_scores', 'treatment_predictions', 'treatment_scores', 'plot_pearson']
+           'MLP', 'moving_average', 'plot_training', 'first_layer_importance', 'integrated_gradients',
+           'captum_attributions', 'importances', 'plot_importance', 'split_again', 'sample_predictions',
+           'sample_scores', 'treatment_predictions', 'treatment_scores', 'plot_pearson', 'Capacity', 'capacity',
+           'plot_capacity']
 
 # %% ../nbs/06_mlp_capacity.ipynb #imports
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
 import matplotlib.pyplot as plt
@@ -18,11 +20,12 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit, train_test_split
+from sklearn.model_selection import GroupShuffleSplit, LeaveOneGroupOut, ShuffleSplit, train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .linear import fit_treatments
+from .relevance import shuffled_loss
 from .validation import pearson
 
 # %% ../nbs/06_mlp_capacity.ipynb #architectures
@@ -290,13 +293,50 @@ class Training:
         """Weights between the descriptors, in their own units, and the first hidden layer, (S, M, units)."""
         return self.weights[0] / self.scale.transpose(0, 2, 1)
 
+    def member(self, s):
+        """One member, as a `Training` of its own."""
+        weights, biases = ([part[s : s + 1] for part in parts] for parts in (self.weights, self.biases))
+        return Training(weights, biases, *(getattr(self, name)[s : s + 1] for name in (
+            "centre", "scale", "training_error", "validation_error", "best_epoch")))
+
+    def module(self, member=0):
+        """One member as a `torch.nn.Module`, from descriptors (n, M) in their own units to predictions (n,)."""
+        layers = [(torch.from_numpy(W[member]), torch.from_numpy(b[member, 0])) for W, b in zip(self.weights, self.biases)]
+        kind = layers[0][0].dtype
+        return _Network(layers, *(torch.from_numpy(moment[member, 0]).to(kind) for moment in (self.centre, self.scale)))
+
     def predict(self, X):
         """Predictions of all members, (S, n), for descriptors X of shape (n, M)."""
-        layers = [tuple(map(torch.from_numpy, layer)) for layer in zip(self.weights, self.biases)]
-        members = ([tuple(part[s : s + 1] for part in layer) for layer in layers] for s in range(len(self.centre)))
-        inputs = (torch.from_numpy((X - centre) / scale).to(layers[0][0].dtype)[None] for centre, scale in zip(self.centre, self.scale))
-        with _one_thread():
-            return torch.cat([activations(*both)[-1][..., 0] for both in zip(members, inputs)]).numpy().astype(float)
+        with _one_thread(), torch.inference_mode():
+            return np.stack([network(x).numpy().astype(float) for network, x in self._with_inputs(X)])
+
+    def slopes(self, X):
+        """Derivatives of the predictions of all members by the descriptors, (S, n, M)."""
+        found = []
+        with _one_thread(), torch.enable_grad():
+            for network, x in self._with_inputs(X):
+                x.requires_grad_()
+                found.append(torch.autograd.grad(network(x).sum(), x)[0].numpy().astype(float))
+        return np.stack(found)
+
+    def _with_inputs(self, X):
+        "All members as modules, and X as a tensor of their kind."
+        kind = torch.from_numpy(self.weights[0]).dtype
+        return ((self.module(s), torch.tensor(X, dtype=kind)) for s in range(len(self.centre)))
+
+
+class _Network(torch.nn.Module):
+    "The layers of one network, behind what centres and scales its inputs."
+
+    def __init__(self, layers, centre, scale):
+        super().__init__()
+        self.layers, self.centre, self.scale = layers, centre, scale
+
+    def forward(self, x):
+        h, (W, b) = (x - self.centre) / self.scale, self.layers[-1]
+        for V, c in self.layers[:-1]:
+            h = torch.nn.functional.leaky_relu(h @ V + c, SLOPE)
+        return (h @ W + b)[:, 0]
 
 # %% ../nbs/06_mlp_capacity.ipynb #one-thread
 @contextmanager
@@ -465,7 +505,8 @@ def _rows(vector, members, layout):
 
 # %% ../nbs/06_mlp_capacity.ipynb #train
 def train_all(X, p, splits, architectures, max_epochs=10000, patience=0.3, n_batches=10, rate=5e-3, standardise=False,
-              n_seeds=1, loss="squared", groups=None, scaled_start=False, device="cpu", dtype="float64", random_state=0):
+              n_seeds=1, loss="squared", groups=None, scaled_start=False,
+              device="cpu", dtype="float64", random_state=0):
     """Train every architecture on every split from every seed, all of them at once.
 
     Parameters
@@ -672,6 +713,102 @@ def first_layer_importance(weights, X, scale_aware=True):
     """
     return np.abs(weights).mean(-1) * (np.std(X, axis=0) if scale_aware else 1)
 
+# %% ../nbs/06_mlp_capacity.ipynb #integrated-gradients
+def integrated_gradients(training, X, baseline=None, n_steps=50):
+    """Share of every descriptor in what separates each prediction from that of a reference point.
+
+    Parameters
+    ----------
+    training : Training
+        S networks.
+    X : (n, M) array
+        Descriptors.
+    baseline : (M,) array, optional
+        Reference point; the mean of X if not given.
+    n_steps : int
+        Points of the midpoint rule for the integral along the straight line.
+
+    Returns
+    -------
+    (S, n, M) array
+        In units of length; the sum over the descriptors is φ(x) less φ(baseline), up to the error of the midpoint rule.
+
+    References
+    ----------
+    Sundararajan, Taly and Yan, Proceedings of ICML 2017, arXiv:1703.01365.
+    """
+    baseline = X.mean(axis=0) if baseline is None else np.asarray(baseline, float)
+    if baseline.shape != X.shape[1:] or n_steps < 1:
+        raise ValueError(f"baseline must have shape {X.shape[1:]} and n_steps be positive, got {baseline.shape} and {n_steps}")
+    gradient = sum(training.slopes(baseline + (k + 0.5) / n_steps * (X - baseline)) for k in range(n_steps)) / n_steps
+    return (X - baseline) * gradient
+
+# %% ../nbs/06_mlp_capacity.ipynb #captum
+def captum_attributions(training, X, method="IntegratedGradients", member=0, **options):
+    """What any method of the library captum says of one network.
+
+    Parameters
+    ----------
+    training : Training
+    X : (n, M) array
+        Descriptors.
+    method : str
+        Name of a class of `captum.attr` that takes a module, such as "DeepLift", "GradientShap" or "FeatureAblation".
+    member : int
+        Which network.
+    **options
+        For its `attribute`, such as `baselines`, tensors of the type of the network.
+
+    Returns
+    -------
+    (n, M) array
+
+    Raises
+    ------
+    ImportError
+        If captum is not installed.
+    """
+    try:
+        from captum import attr
+    except ImportError as error:
+        raise ImportError("attributions of other kinds need captum: pip install 'glassml[explain]'") from error
+    network = training.module(member)
+    return getattr(attr, method)(network).attribute(torch.tensor(X, dtype=network.centre.dtype), **options).detach().numpy()
+
+# %% ../nbs/06_mlp_capacity.ipynb #importances
+def importances(training, X, p, points=None, n_repeats=5, n_steps=20, random_state=0):
+    """Importance of every descriptor, by four readings, as the mean over the members.
+
+    Parameters
+    ----------
+    training : Training
+    X : (n, M) array
+        Descriptors.
+    p : (n,) array
+        Propensity.
+    points : sequence of index arrays, optional
+        For each member, points that it was not trained on; all if not given.
+    n_repeats, random_state
+        Of the shuffles, as in `shuffled_loss`.
+    n_steps : int
+        As in `integrated_gradients`.
+
+    Returns
+    -------
+    dict of str to (M,) array
+        |w|, as in the study; |w| σ; shuffled, the square root of half of what the risk grows; and integrated, the mean of |J|.
+        The last two are in units of length.
+    """
+    each = {str(a): row for a, row in enumerate(np.eye(X.shape[1], dtype=bool))}
+    shuffled, integrated = [], []
+    for s in range(len(training.best_epoch)):
+        member, some = training.member(s), slice(None) if points is None else points[s]
+        lost = shuffled_loss(lambda Z: member.predict(Z)[0], X[some], p[some], each, n_repeats, random_state)
+        shuffled.append([max(growth, 0) for _, growth in lost.values()])
+        integrated.append(np.abs(integrated_gradients(member, X[some], X.mean(axis=0), n_steps)[0]).mean(axis=0))
+    first = {"|w| σ" if aware else "|w|": first_layer_importance(training.input_weights, X, aware).mean(0) for aware in (False, True)}
+    return first | {"shuffled": np.sqrt(np.mean(shuffled, axis=0) / 2), "integrated": np.mean(integrated, axis=0)}
+
 # %% ../nbs/06_mlp_capacity.ipynb #plot-importance
 def plot_importance(importances, ax=None):
     """Importance of every descriptor, one line for each architecture.
@@ -718,13 +855,13 @@ def split_again(splits, ratio=0.2, groups=None, random_state=0):
     return again
 
 # %% ../nbs/06_mlp_capacity.ipynb #sample-scores
-def sample_predictions(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, **protocol):
-    """Predictions of a network in sample and out of sample.
+def sample_predictions(X, p, splits, architectures, groups=None, ratio=0.2, random_state=0, **protocol):
+    """Predictions of networks in sample and out of sample.
 
     Parameters
     ----------
-    X, p, hidden, **protocol
-        As in `train`.
+    X, p, architectures, **protocol
+        As in `train_all`.
     splits : sequence of (training, held out) index arrays
     groups, ratio
         How points to stop on are put aside, as in `split_again`.
@@ -733,16 +870,17 @@ def sample_predictions(X, p, splits, hidden, groups=None, ratio=0.2, random_stat
 
     Returns
     -------
-    in_sample : (n,) array
-        By one network, trained on all points.
-    out_of_sample : (S, n) array
+    in_sample : dict of name to (n,) array
+        By one network for each architecture, trained on all points.
+    out_of_sample : dict of name to (S, n) array
         By one network for every training part; honest where that split holds out.
     """
     def predict(outer):
         again = split_again(outer, ratio, groups, random_state)
-        return train(X, p, again, hidden, random_state=random_state, **protocol).predict(X)
+        trained = train_all(X, p, again, architectures, random_state=random_state, **protocol)
+        return {name: training.predict(X) for name, training in trained.items()}
 
-    return predict([(np.arange(len(p)), None)])[0], predict(list(splits))
+    return {name: φ[0] for name, φ in predict([(np.arange(len(p)), None)]).items()}, predict(list(splits))
 
 
 def sample_scores(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, **protocol):
@@ -750,7 +888,9 @@ def sample_scores(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, 
 
     Parameters
     ----------
-    X, p, splits, hidden, groups, ratio, random_state, **protocol
+    hidden : sequence of int
+        Units in every hidden layer.
+    X, p, splits, groups, ratio, random_state, **protocol
         As in `sample_predictions`.
 
     Returns
@@ -761,8 +901,8 @@ def sample_scores(X, p, splits, hidden, groups=None, ratio=0.2, random_state=0, 
         One network for every training part, scored on the held-out part.
     """
     splits = list(splits)
-    memory, honest = sample_predictions(X, p, splits, hidden, groups, ratio, random_state, **protocol)
-    return _scored(p, [memory] * len(splits), splits), _scored(p, honest, splits)
+    memory, honest = sample_predictions(X, p, splits, {"": hidden}, groups, ratio, random_state, **protocol)
+    return _scored(p, [memory[""]] * len(splits), splits), _scored(p, honest[""], splits)
 
 
 def _scored(p, predictions, splits):
@@ -771,7 +911,7 @@ def _scored(p, predictions, splits):
 
 # %% ../nbs/06_mlp_capacity.ipynb #treatment-scores
 def treatment_predictions(X, p, splits, ridge_penalties, lasso_penalties, cv, groups=None):
-    """Predictions of the four linear treatments in sample and out of sample.
+    """Predictions of the linear treatments in sample and out of sample.
 
     Parameters
     ----------
@@ -795,7 +935,7 @@ def treatment_predictions(X, p, splits, ridge_penalties, lasso_penalties, cv, gr
 
 
 def treatment_scores(X, p, splits, ridge_penalties, lasso_penalties, cv, groups=None):
-    """Pearson coefficients of the four linear treatments in sample and out of sample.
+    """Pearson coefficients of the linear treatments in sample and out of sample.
 
     Parameters
     ----------
@@ -837,4 +977,112 @@ def plot_pearson(scores, ceiling=None, ax=None):
     ax.set_xticks(range(len(models)), models, rotation=30, ha="right")
     ax.set_ylabel("Pearson coefficient")
     ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return ax
+
+# %% ../nbs/06_mlp_capacity.ipynb #capacity
+@dataclass(frozen=True, eq=False)
+class Capacity:
+    """What `capacity` returns: networks of one architecture, on configurations that they have not seen.
+
+    Attributes
+    ----------
+    predictions : (n_seeds, n) array
+        Of every particle, by networks that have not seen its configuration; units of length.
+    noise : (n_seeds, n) array
+        Mean squared error of those networks on the configurations that stopped them.
+    in_sample : (n_seeds, G) array
+        Pearson coefficient of each network on what it learned from.
+    best_epoch : (n_seeds, G) array of int
+    n_parameters : int
+    """
+
+    predictions: np.ndarray
+    noise: np.ndarray
+    in_sample: np.ndarray
+    best_epoch: np.ndarray
+    n_parameters: int
+
+    @property
+    def mean(self):
+        """Prediction of the ensemble of all seeds, (n,)."""
+        return self.predictions.mean(axis=0)
+
+    @property
+    def std(self):
+        """Its standard deviation: the noise that the networks expect, and how far they disagree (Lakshminarayanan et al., 2017), (n,)."""
+        return np.sqrt(self.noise.mean(axis=0) + self.predictions.var(axis=0))
+
+
+def capacity(X, p, groups, hidden, n_seeds=3, n_learn=None, ratio=0.1, whole=False, random_state=0, **protocol):
+    """Train one architecture with every configuration left out once.
+
+    Parameters
+    ----------
+    X : (n, M) array
+        Descriptors.
+    p : (n,) array
+        Propensity.
+    groups : (n,) array of int
+        Configuration of each particle, from 0; all of the same size.
+    hidden : sequence of int
+        Units in every hidden layer; none is a line.
+    n_seeds : int
+        Networks for each configuration left out.
+    n_learn : int, optional
+        Number of configurations to learn from; all but those that are left out or stop the training if not given.
+    ratio : float
+        Share of the configurations that stop the training.
+    whole : bool
+        Make batches of whole configurations, as a `PublishedLoss` needs.
+    random_state : int
+        Seed of what is put aside, and of the networks.
+    **protocol
+        As in `train_all`; inputs are standardised and first weights scaled.
+
+    Returns
+    -------
+    Capacity
+    """
+    outer = list(LeaveOneGroupOut().split(X, groups=groups))
+    inner = [(learn[np.isin(groups[learn], np.unique(groups[learn])[:n_learn])], stop)
+             for learn, stop in split_again(outer, ratio, groups, random_state)]
+    training = train(X, p, inner, hidden, n_seeds=n_seeds, standardise=True, scaled_start=True, groups=groups if whole else None,
+                     random_state=random_state, **protocol)
+    φ = training.predict(X).reshape(n_seeds, len(outer), -1)
+    noise = np.array([[np.mean((φ[k, g, stop] - p[stop]) ** 2) for g, (_, stop) in enumerate(inner)] for k in range(n_seeds)])
+    seen = np.array([[pearson(p[learn], φ[k, g, learn]) for g, (learn, _) in enumerate(inner)] for k in range(n_seeds)])
+    n_parameters = sum((i + 1) * o for i, o in pairwise((X.shape[1], *hidden, 1)))
+    return Capacity(φ[:, groups, np.arange(len(p))], noise[:, groups], seen, training.best_epoch.reshape(n_seeds, -1), n_parameters)
+
+# %% ../nbs/06_mlp_capacity.ipynb #plot-capacity
+def plot_capacity(n_parameters, in_sample, left_out, error, ceiling=None, line=None, labels=(), ax=None):
+    """Scores against the number of parameters.
+
+    Parameters
+    ----------
+    n_parameters, in_sample, left_out, error : (K,) array
+        Of every architecture: size, Pearson coefficient on what it has learned from and on configurations left out, and the error of the latter.
+    ceiling : float, optional
+        The coefficient that a perfect model would reach.
+    line : float, optional
+        That of a linear model, for comparison.
+    labels : sequence of str, optional
+        Names of the architectures.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    ax = ax or plt.subplots()[1]
+    order = np.argsort(n_parameters)
+    size, seen, left_out, error = (np.asarray(values)[order] for values in (n_parameters, in_sample, left_out, error))
+    ax.plot(size, seen, "o--", color="C1", label="learned from")
+    ax.errorbar(size, left_out, error, fmt="s-", color="C0", label="left out")
+    for value, colour, style, label in ((ceiling, "k", "--", "noise ceiling"), (line, "C2", ":", "Bayes-Ridge, left out")):
+        if value is not None:
+            ax.axhline(value, color=colour, linestyle=style, linewidth=1, label=label)
+    for place, y, k in zip(size, left_out, order[: len(labels)] if len(labels) else ()):
+        ax.annotate(labels[k], (place, y), (0, -9), textcoords="offset points", ha="center", va="top", fontsize=6, rotation=90)
+    ax.set(xlabel="parameters", ylabel="Pearson coefficient", xscale="log")
     return ax
