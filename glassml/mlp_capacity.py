@@ -744,7 +744,7 @@ def integrated_gradients(training, X, baseline=None, n_steps=50):
     return (X - baseline) * gradient
 
 # %% ../nbs/06_mlp_capacity.ipynb #captum
-def captum_attributions(training, X, method="IntegratedGradients", member=0, **options):
+def captum_attributions(training, X, method="IntegratedGradients", member=0, attribute=None):
     """What any method of the library captum says of one network.
 
     Parameters
@@ -756,8 +756,8 @@ def captum_attributions(training, X, method="IntegratedGradients", member=0, **o
         Name of a class of `captum.attr` that takes a module, such as "DeepLift", "GradientShap" or "FeatureAblation".
     member : int
         Which network.
-    **options
-        For its `attribute`, such as `baselines`, tensors of the type of the network.
+    attribute : dict, optional
+        Arguments of its `attribute`, such as `baselines`; tensors have the type of the network.
 
     Returns
     -------
@@ -773,7 +773,7 @@ def captum_attributions(training, X, method="IntegratedGradients", member=0, **o
     except ImportError as error:
         raise ImportError("attributions of other kinds need captum: pip install 'glassml[explain]'") from error
     network = training.module(member)
-    return getattr(attr, method)(network).attribute(torch.tensor(X, dtype=network.centre.dtype), **options).detach().numpy()
+    return getattr(attr, method)(network).attribute(torch.tensor(X, dtype=network.centre.dtype), **(attribute or {})).detach().numpy()
 
 # %% ../nbs/06_mlp_capacity.ipynb #importances
 def importances(training, X, p, points=None, n_repeats=5, n_steps=20, random_state=0):
