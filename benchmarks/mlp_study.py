@@ -3,7 +3,7 @@
     python benchmarks/mlp_study.py [FILE.xy] [--epochs E] [--trials T] [--json OUT]
 
 Without a file, `$GLASSML_STUDY_DATA/Cnf2.xy` or `../shared/data/Cnf2.xy`; without that, the first configuration of the shipped data. The plain loop is what anyone would
-write: `torch.nn.Sequential`, `torch.optim.Adam`, one network after the other, the same protocol in the same precision on one thread. It takes some twenty minutes;
+write: `torch.nn.Sequential`, `torch.optim.Adam`, one network after the other, the same protocol in the same precision on one thread. It takes some ten minutes;
 with `--epochs` or `--trials` it is cut short and its time scaled up, epoch by epoch, to that of the whole protocol, for an epoch always costs the same.
 """
 import argparse
