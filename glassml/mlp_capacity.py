@@ -1055,7 +1055,7 @@ def capacity(X, p, groups, hidden, n_seeds=3, n_learn=None, ratio=0.1, whole=Fal
     return Capacity(φ[:, groups, np.arange(len(p))], noise[:, groups], seen, training.best_epoch.reshape(n_seeds, -1), n_parameters)
 
 # %% ../nbs/06_mlp_capacity.ipynb #plot-capacity
-def plot_capacity(n_parameters, in_sample, left_out, error, ceiling=None, line=None, labels=(), ax=None):
+def plot_capacity(n_parameters, in_sample, left_out, error, ceiling=None, line=None, ax=None):
     """Scores against the number of parameters.
 
     Parameters
@@ -1066,8 +1066,6 @@ def plot_capacity(n_parameters, in_sample, left_out, error, ceiling=None, line=N
         The coefficient that a perfect model would reach.
     line : float, optional
         That of a linear model, for comparison.
-    labels : sequence of str, optional
-        Names of the architectures.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -1082,7 +1080,5 @@ def plot_capacity(n_parameters, in_sample, left_out, error, ceiling=None, line=N
     for value, colour, style, label in ((ceiling, "k", "--", "noise ceiling"), (line, "C2", ":", "Bayes-Ridge, left out")):
         if value is not None:
             ax.axhline(value, color=colour, linestyle=style, linewidth=1, label=label)
-    for place, y, k in zip(size, left_out, order[: len(labels)] if len(labels) else ()):
-        ax.annotate(labels[k], (place, y), (0, -9), textcoords="offset points", ha="center", va="top", fontsize=6, rotation=90)
     ax.set(xlabel="parameters", ylabel="Pearson coefficient", xscale="log")
     return ax
