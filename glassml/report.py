@@ -36,7 +36,7 @@ from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_
                             MAPDebias, MAPLasso, MAPRidge, evidence, plot_evidence, plot_posterior_covariance, plot_risk,
                             plot_risk_and_nll, risk_curve)
 from .mlp_capacity import (ARCHITECTURES, first_layer_importance, plot_importance, plot_pearson, plot_training,
-                                  sample_scores, train, treatment_scores)
+                                  sample_scores, train_all, treatment_scores)
 from .prediction import LeftOut, PropensityPredictor, at_rest, left_out, potential, side_by_side
 from .propensity import at, noise_ceiling, plot_propensity_map, plot_spatial_correlation, spatial_correlation, two_clusters
 from .relevance import (contribution, largest, overlap_table, plot_boxed_weights, plot_weight_sizes, plot_weights)
@@ -190,7 +190,7 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
         raise ValueError(f"species {species} has {len(data)} particles; the study needs at least 20")
     if np.ptp(data.p) == 0:
         raise ValueError(f"all particles of species {species} have the propensity {data.p[0]:g}; there is nothing to explain")
-    bar = tqdm(total=3 + 2 * len(ARCHITECTURES), desc="treatments", disable=not progress)
+    bar = tqdm(total=5, desc="treatments", disable=not progress)
     curves, bayes_scores = _curves(data, random_state)
     treatments = _treatments(data, curves, random_state)
     bayes = treatments["bayes_ridge"]
@@ -212,18 +212,18 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
                                               LASSO_PENALTIES, leave_one_out, data.groups)[1]
     bar.update()
 
-    networks, network_pearson = {}, {}
+    bar.set_description("networks, 5 trials")
     trials = list(ShuffleSplit(5, test_size=0.2, random_state=random_state).split(data.X))
-    for name, hidden in ARCHITECTURES.items():
-        bar.set_description(f"network {name}, 5 trials")
-        networks[name] = train(data.X, data.p, trials, hidden, max_epochs, random_state=random_state)
-        predictions = networks[name].predict(data.X)
-        network_pearson[name] = np.array([pearson(data.p[v], q[v]) for (_, v), q in zip(trials, predictions)])
-        bar.update()
-        bar.set_description(f"network {name}, comparison")
-        in_sample[name], out_of_sample[name] = sample_scores(data.X, data.p, splits, hidden, max_epochs=max_epochs,
-                                                             random_state=random_state)
-        bar.update()
+    networks = train_all(data.X, data.p, trials, ARCHITECTURES, max_epochs, random_state=random_state)
+    network_pearson = {name: np.array([pearson(data.p[v], q[v]) for (_, v), q in zip(trials, network.predict(data.X))])
+                       for name, network in networks.items()}
+    bar.update()
+
+    bar.set_description("networks, comparison")
+    for column, networks_too in zip((in_sample, out_of_sample), sample_scores(data.X, data.p, splits, ARCHITECTURES,
+                                                                              max_epochs=max_epochs, random_state=random_state)):
+        column.update(networks_too)
+    bar.update()
     bar.close()
     ceiling = None if data.runs is None else float(noise_ceiling(data.runs)[0])
     return Study(list(configurations), data, curves, bayes, bayes_scores, evidences, treatments, networks, network_pearson,
