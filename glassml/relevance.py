@@ -165,11 +165,11 @@ def plot_posterior_weights(mean, low, high, weights, selection=None, ax=None):
     """
     ax = plot_weights(weights, selection, ax or plt.subplots(figsize=(8, 4))[1])
     for line in ax.lines[-1 - len(weights):-1]:
-        line.set(color="0.45", markersize=2.5)
-    for clear, colour, label in ((False, "C0", "interval holds zero"), (True, "C3", "excludes zero")):
+        line.set(color="black", markersize=2, zorder=4)
+    for clear, colour, label in ((False, "C0", "interval holds zero"), (True, "C1", "excludes zero")):
         a = np.flatnonzero(((low > 0) | (high < 0)) == clear)
-        ax.errorbar(a, mean[a], yerr=[mean[a] - low[a], high[a] - mean[a]], fmt="o", color=colour, markersize=3, linewidth=1,
-                    label=label)
+        ax.errorbar(a, mean[a], yerr=[mean[a] - low[a], high[a] - mean[a]], fmt="o", color=colour, markersize=3.5 if clear else 2,
+                    elinewidth=2 if clear else 0.8, capsize=0, label=label, zorder=3 if clear else 2)
     ax.set_yscale("symlog", linthresh=_linear_range([mean, low, high]))
     return _legend_above(ax)
 
