@@ -2,10 +2,11 @@
 
     python benchmarks/lasso.py [FILE.xy] [--splits K] [--budget SECONDS] [--json OUT]
 
-Two cases: one configuration with random splits (`FILE.xy` such as the study's `Cnf2.xy`, else the first of the shipped data), on the study's
-21 penalties and on 41 from 100 down to 1; and all shipped data with one configuration left out, on 49 penalties from 1e6 down to 0.01.
-Every solver gets the same problem, reduced by a QR decomposition to as many rows as columns, follows the path from large penalties to small
-ones, and is stopped when a split has used its budget of CPU time. celer and skglm have to be installed: `pip install glassml[bench]`.
+Two data sets: one configuration with random splits (`FILE.xy` such as the study's `Cnf2.xy`, else the first of the shipped
+data), on the study's 21 penalties and on 41 from 100 down to 1; and all shipped data with one configuration left out, on 49
+penalties from 1e6 down to 0.01. Every solver gets the same problem, reduced by a QR decomposition to as many rows as columns,
+follows the path from large penalties to small ones, and is stopped when a split has used its budget of CPU time. celer and
+skglm have to be installed: `pip install glassml[bench]`.
 """
 import argparse
 import importlib.util
@@ -13,6 +14,7 @@ import json
 import os
 import time
 import warnings
+from itertools import islice
 
 for library in ("OMP", "OPENBLAS", "MKL"):
     os.environ.setdefault(f"{library}_NUM_THREADS", "1")  # one core, and before numpy is imported
@@ -117,15 +119,16 @@ def compare(X, p, groups, cv, n_splits, penalties, budget):
     rows = {}
     for name, solver in INSTALLED.items():
         seconds, gaps = [], []
-        for train, _ in list(cv.split(X, p, groups))[:n_splits]:
+        for train, _ in islice(cv.split(X, p, groups), n_splits):
             Xc, pc = X[train] - X[train].mean(axis=0), p[train] - p[train].mean()
             cost, reached = timed(solver, Xc, pc, penalties, budget)
             seconds.append(cost)
             gaps += reached
-        rows[name] = dict(seconds=float(np.mean(seconds)), stopped=sum(s >= budget for s in seconds), asked=len(seconds) * len(penalties),
-                          in_time=len(gaps), reached=int(np.sum(np.array(gaps) <= GAP)), largest_gap=float(max(gaps, default=np.nan)))
-        r = rows[name]
-        print(f"{name:38s} {r['seconds']:9.3f}{'+' if r['stopped'] else ' '} {r['reached']:8d} of {r['asked']}   {r['largest_gap']:.1e}", flush=True)
+        rows[name] = row = dict(
+            seconds=float(np.mean(seconds)), stopped=sum(s >= budget for s in seconds), asked=len(seconds) * len(penalties),
+            in_time=len(gaps), reached=int(np.sum(np.array(gaps) <= GAP)), largest_gap=float(max(gaps, default=np.nan)))
+        print(f"{name:38s} {row['seconds']:9.3f}{'+' if row['stopped'] else ' '} {row['reached']:8d} of {row['asked']}   "
+              f"{row['largest_gap']:.1e}", flush=True)
     return rows
 
 
@@ -139,16 +142,19 @@ def main():
     shipped = make_dataset(load_glass())
     one = make_dataset(read_configurations(options.file) if options.file else load_glass()[:1])
     random = ShuffleSplit(15, test_size=0.1, random_state=0)
-    cases = {"one configuration, the study's penalties": (one, random, STUDY_LASSO_PENALTIES[::-1]),
-             "one configuration, 100 down to 1": (one, random, np.geomspace(100, 1, 41)),
-             "shipped data, 1e6 down to 0.01": (shipped, LeaveOneGroupOut(), np.geomspace(1e6, 1e-2, 49))}
-    for name, solver in INSTALLED.items():  # compile and import first
-        list(solver(np.eye(4) - 0.25, np.arange(4) - 1.5, np.array([1.0, 0.1])))
-    print("missing: " + ", ".join(set(SOLVERS) - set(INSTALLED)) if len(INSTALLED) < len(SOLVERS) else "")
+    cases = {"one configuration, the study's penalties": (one, None, random, STUDY_LASSO_PENALTIES[::-1]),
+             "one configuration, 100 down to 1": (one, None, random, np.geomspace(100, 1, 41)),
+             "shipped data, 1e6 down to 0.01": (shipped, shipped.groups, LeaveOneGroupOut(), np.geomspace(1e6, 1e-2, 49))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for solver in INSTALLED.values():  # compile and import first
+            list(solver(np.eye(4) - 0.25, np.arange(4) - 1.5, np.array([1.0, 0.1])))
+    if len(INSTALLED) < len(SOLVERS):
+        print("not installed: " + ", ".join(name for name in SOLVERS if name not in INSTALLED))
     results = {}
-    for case, (data, cv, penalties) in cases.items():
+    for case, (data, groups, cv, penalties) in cases.items():
         print(f"\n{case}\n{'':38s} CPU-s a split   gap {GAP:g} reached   largest gap")
-        results[case] = compare(data.X, data.p, data.groups, cv, options.splits, penalties, options.budget)
+        results[case] = compare(data.X, data.p, groups, cv, options.splits, penalties, options.budget)
     print(f"\n+: some splits were stopped after {options.budget} CPU-seconds; the largest gap is of the solutions until then")
     if options.json:
         with open(options.json, "w") as file:
