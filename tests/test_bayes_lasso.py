@@ -36,8 +36,9 @@ def test_truth_has_uniform_ranks_among_the_draws(n, M, rate):
         data = _reduced(X, y - y.mean())
         draws = np.array(list(islice(_chain(data, rate, rng), 50, 250, 10)))
         draws[:, :M] /= data.lengths
+        size = np.abs(draws[:, :M]).sum(axis=1)
         ranks.append([np.mean(d < t) for d, t in ((draws[:, 0], w[0]), (draws[:, M - 1], w[-1]), (draws[:, M], 1.0),
-                                                  (draws[:, M + 1], true_rate), (np.abs(draws[:, :M]).sum(axis=1), np.abs(w).sum()))])
+                                                  (draws[:, M + 1], true_rate), (size, np.abs(w).sum()))])
     jitter = rng.uniform(0, 1 / 21, size=np.shape(ranks))
     uniform = np.array(ranks) * 20 / 21 + jitter
     for k in range(5):
