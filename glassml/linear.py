@@ -994,7 +994,7 @@ class BayesLasso(Treatment):
 
     References
     ----------
-    Park and Casella, J. Am. Stat. Assoc. 103, 681 (2008); Rajaratnam et al., J. R. Stat. Soc. B 81, 157 (2019).
+    Park and Casella, J. Am. Stat. Assoc. 103, 681 (2008); Rajaratnam et al., J. Comput. Graph. Stat. 28, 174 (2019).
     """
 
     def __init__(self, rate=None, n_chains=4, max_draws=20_000, random_state=0):
@@ -1101,11 +1101,7 @@ def _lasso_predictive(model, x):
 
 # %% ../nbs/04_linear.ipynb #predictive-ridge
 def _ridge_predictive(model, x):
-<<<<<<< /tmp/tmp3pdiuzr1/o
-    "Centres and scales (n, S) of Student's t, their degrees of freedom, and the probabilities (S,) of S penalties, from centred x."
-=======
     "Centres and scales (n, S) of Student's t, degrees of freedom, and probabilities (S,) of S penalties, from centred x."
->>>>>>> /tmp/tmp3pdiuzr1/t
     n, (c, V) = model.n_, np.linalg.eigh(model.covariance_)
     K = 1 / (model.beta_ * np.maximum(c, 1e-16 * c.max()))
     d, b = np.maximum(K - model.penalty_, 0), K * (V.T @ model.coef_)
