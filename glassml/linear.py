@@ -997,7 +997,7 @@ class BayesLasso(Treatment):
     Park and Casella, J. Am. Stat. Assoc. 103, 681 (2008); Rajaratnam et al., J. Comput. Graph. Stat. 28, 174 (2019).
     """
 
-    def __init__(self, rate=None, n_chains=4, max_draws=20_000, random_state=0):
+    def __init__(self, rate=None, n_chains=4, max_draws=50_000, random_state=0):
         self.rate = rate
         self.n_chains = n_chains
         self.max_draws = max_draws
