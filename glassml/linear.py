@@ -103,6 +103,12 @@ class _Spectrum:
         along = self.Vt.T / (self.s**2 + penalty) @ self.Vt
         return along if len(self.Vt) == self.Vt.shape[1] else along + (np.eye(len(along)) - self.Vt.T @ self.Vt) / penalty
 
+    def spread(self, x, penalties):
+        "x.K^-1.x (n, L) of centred x (n, M) at every penalty: a sum of squares, never negative."
+        along, penalties = x @ self.Vt.T, np.reshape(penalties, (-1, 1))
+        across = 0 if len(self.Vt) == self.Vt.shape[1] else np.sum((x - along @ self.Vt)**2, axis=1)[:, None]
+        return along**2 @ (1 / (self.s**2 + penalties)).T + across / penalties.T
+
 # %% ../nbs/04_linear.ipynb #map-ridge
 class MAPRidge(Treatment):
     """Maximum of the posterior under the l2 prior.
@@ -622,15 +628,15 @@ def evidence_minima(X, p):
     Returns
     -------
     Evidence
-        At the minima. An end of the range, 1e-14 to 1e4 times the largest eigenvalue of X^T X, counts as one.
+        At the minima. An end of the range, 1e-26 to 1e4 times the largest eigenvalue of X^T X, counts as one. Columns whose
+        scales are more than 1e10 apart may have a minimum below it.
     """
     return _minima(_Spectrum.of(X, p))
 
 # %% ../nbs/04_linear.ipynb #refine
 def _minima(spectrum):
     "`evidence_minima` from the one decomposition: where the slope turns from falling to rising."
-    scale = (spectrum.s**2).max() or 1.0  # if no descriptor varies, any penalty is as good
-    grid = np.linspace(np.log(1e-14 * scale), np.log(1e4 * scale), 400)
+    grid = np.log(_search_range(spectrum))
     slope = lambda t: _slope(_evidence(spectrum, np.exp(t)), spectrum.n)
     slopes = np.concatenate([[-np.inf], np.round(slope(grid), 11), [np.inf]])  # beyond 11 digits lies rounding
     turns = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))
@@ -638,6 +644,12 @@ def _minima(spectrum):
     minima = _evidence(spectrum, np.exp(found))
     order = np.argsort(minima.nll)
     return Evidence(*(getattr(minima, name)[order] for name in Evidence.__dataclass_fields__))
+
+
+def _search_range(spectrum):
+    "Penalties from where rounding of the smallest singular values would take part to where no weight is left."
+    scale = (spectrum.s**2).max() or 1.0  # if no descriptor varies, any penalty is as good
+    return np.geomspace(1e-26, 1e4, 700) * scale
 
 
 def _zero(slope, low, high):
@@ -704,7 +716,7 @@ class BayesRidge(MAPRidge):
         weights, offsets = spectrum.weights([self.penalty_])
         self.coef_, self.intercept_ = weights[0], offsets[0]
         self.covariance_ = spectrum.inverse(self.penalty_) / self.beta_
-        self.mean_, self.n_ = spectrum.x_mean, spectrum.n
+        self.mean_, self.n_, self._spectrum = spectrum.x_mean, spectrum.n, spectrum
         return self
 
     def predict(self, X, return_std=False):
@@ -728,7 +740,7 @@ class BayesRidge(MAPRidge):
         if not return_std:
             return prediction
         x = np.asarray(X, dtype=float) - self.mean_
-        return prediction, np.sqrt((1 + 1 / self.n_) / self.beta_ + np.einsum("na,ab,nb->n", x, self.covariance_, x))
+        return prediction, np.sqrt((1 + 1 / self.n_) / self.beta_ + self._spectrum.spread(x, [self.penalty_])[:, 0] / self.beta_)
 
 # %% ../nbs/04_linear.ipynb #plot-evidence
 def plot_evidence(evidences, ax=None):

@@ -182,6 +182,20 @@ def test_both_minima_are_found_and_the_lower_one_is_taken(seed):
         assert (evidence(X, p, penalty * np.array([0.99, 1.01])).nll > nll).all()
 
 
+@pytest.mark.parametrize("scale", [1e2, 1e4, 1e6, 1e8])
+def test_the_search_sees_columns_however_small_they_are(scale):
+    "Five columns of the given scale and five of scale one that matter as much: all ten weights are determined."
+    rng = np.random.default_rng(0)
+    scales = np.repeat([scale, 1.0], 5)
+    X = rng.normal(size=(40, 10)) * scales
+    p = X @ (rng.normal(size=10) / scales) + 1e-3 * rng.normal(size=40)
+    model, minima = BayesRidge().fit(X, p), evidence_minima(X, p)
+    everywhere = evidence(X, p, scale**2 * np.geomspace(1e-28, 1e6, 2000))
+    assert model.penalty_ == minima.penalties[0] and model.nll_ <= everywhere.nll.min() + 1e-9
+    assert model.gamma_bishop_ > 9.9 and np.std(model.predict(X) - p) < 2e-3
+    assert (np.abs(np.diff(minima.penalties)) > 0).all() and minima.penalties[0] > 1e-25 * scale**2
+
+
 # the lasso
 
 @pytest.mark.parametrize("name", NAMES)
