@@ -661,8 +661,42 @@ def _slope(found, n):
     "2 N times the derivative of the negative log evidence per point with respect to the logarithm of the penalty."
     return (1 - 1 / n) * found.gamma - found.gamma_bishop
 
+# %% ../nbs/04_linear.ipynb #posterior
+class _Posterior(Treatment):
+    "What the Bayesian treatments share: `fit` leaves `mean_`, `n_` and `beta_`, and `_spread(x)` is x.covariance.x of centred x."
+
+    def _door(self, X, y):
+        "Training points that are valid, and whose squares are."
+        X, y = validate_data(self, X, y, y_numeric=True, dtype=float, ensure_min_samples=2)
+        if max(np.ptp(X), np.ptp(y)) > 1e60:
+            raise ValueError(f"X or y spans {max(np.ptp(X), np.ptp(y)):g}: rescale it, its squares are too large")
+        return X, y
+
+    def predict(self, X, return_std=False):
+        """Mean of the predictive distribution, and its standard deviation on demand.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Descriptors.
+        return_std : bool
+            Whether to return the standard deviation as well.
+
+        Returns
+        -------
+        prediction : (n,) array
+            In units of length.
+        std : (n,) array
+            Noise, offset and weights together: 1/beta + 1/(N beta) + x.covariance.x, square root. Only with `return_std`.
+        """
+        prediction = super().predict(X)
+        if not return_std:
+            return prediction
+        x = np.asarray(X, dtype=float) - self.mean_
+        return prediction, np.sqrt((1 + 1 / self.n_) / self.beta_ + self._spread(x))
+
 # %% ../nbs/04_linear.ipynb #bayes-ridge
-class BayesRidge(MAPRidge):
+class BayesRidge(_Posterior, MAPRidge):
     """The whole posterior under the l2 prior, with hyperparameters that maximise the evidence.
 
     The posterior of the weights is Gaussian, with the weights of `MAPRidge` as mean and (X^T X + penalty)^-1 / beta as
@@ -706,9 +740,7 @@ class BayesRidge(MAPRidge):
         -------
         self
         """
-        X, y = validate_data(self, X, y, y_numeric=True, dtype=float, ensure_min_samples=2)
-        if max(np.ptp(X), np.ptp(y)) > 1e60:
-            raise ValueError(f"X or y spans {max(np.ptp(X), np.ptp(y)):g}: rescale it, its squares are too large")
+        X, y = self._door(X, y)
         spectrum = _Spectrum.of(X, y)
         found = _minima(spectrum) if self.penalty is None else _evidence(spectrum, _positive("penalty", [self.penalty]))
         self.penalty_, self.nll_, self.beta_, self.gamma_, self.gamma_bishop_ = (
@@ -719,28 +751,9 @@ class BayesRidge(MAPRidge):
         self.mean_, self.n_, self._spectrum = spectrum.x_mean, spectrum.n, spectrum
         return self
 
-    def predict(self, X, return_std=False):
-        """Mean of the predictive distribution, and its standard deviation on demand.
-
-        Parameters
-        ----------
-        X : (n, M) array
-            Descriptors.
-        return_std : bool
-            Whether to return the standard deviation as well.
-
-        Returns
-        -------
-        prediction : (n,) array
-            In units of length.
-        std : (n,) array
-            Noise, offset and weights together: 1/beta + 1/(N beta) + x.covariance.x, square root. Only with `return_std`.
-        """
-        prediction = super().predict(X)
-        if not return_std:
-            return prediction
-        x = np.asarray(X, dtype=float) - self.mean_
-        return prediction, np.sqrt((1 + 1 / self.n_) / self.beta_ + self._spectrum.spread(x, [self.penalty_])[:, 0] / self.beta_)
+    def _spread(self, x):
+        "x.covariance.x, by the one decomposition."
+        return self._spectrum.spread(x, [self.penalty_])[:, 0] / self.beta_
 
 # %% ../nbs/04_linear.ipynb #plot-evidence
 def plot_evidence(evidences, ax=None):
@@ -968,7 +981,7 @@ def bulk_ess(draws):
     return m * n / np.maximum(time, 1 / np.log10(m * n))
 
 # %% ../nbs/04_linear.ipynb #bayes-lasso
-class BayesLasso(Treatment):
+class BayesLasso(_Posterior):
     """The posterior under the l1 prior, in draws: a Gibbs sampler, with the penalty inferred.
 
     The prior of a weight is Laplace with scale sigma / rate. The most probable weights for a given sigma are those of
@@ -1034,13 +1047,11 @@ class BayesLasso(Treatment):
         ValueError
             If the rate is not positive, there are fewer than two chains, or their length is less than 8.
         """
-        X, y = validate_data(self, X, y, y_numeric=True, dtype=float, ensure_min_samples=2)
+        X, y = self._door(X, y)
         if self.rate is not None:
             _positive("rate", [self.rate])
         if self.n_chains < 2 or self.max_draws < 8:
             raise ValueError(f"n_chains must be at least 2 and max_draws 8, got {self.n_chains} and {self.max_draws}")
-        if max(np.ptp(X), np.ptp(y)) > 1e60:
-            raise ValueError(f"X or y spans {max(np.ptp(X), np.ptp(y)):g}: rescale it, its squares are too large")
         X, p, self.mean_, p_mean = _centred(X, y)
         varies = X.any(axis=0)
         unit = np.linalg.norm(p) or 1.0
@@ -1062,28 +1073,9 @@ class BayesLasso(Treatment):
         thin = slice(None, None, -(-len(draws) // 2000))
         self.samples_, self.sigma_, self.rate_samples_ = weights[thin], sigma[thin], rate[thin]
 
-    def predict(self, X, return_std=False):
-        """Mean of the predictive distribution, and its standard deviation on demand.
-
-        Parameters
-        ----------
-        X : (n, M) array
-            Descriptors.
-        return_std : bool
-            Whether to return the standard deviation as well.
-
-        Returns
-        -------
-        prediction : (n,) array
-            In units of length.
-        std : (n,) array
-            Noise, offset and weights together, as for `BayesRidge`. Only with `return_std`.
-        """
-        prediction = super().predict(X)
-        if not return_std:
-            return prediction
-        x = np.asarray(X, dtype=float) - self.mean_
-        return prediction, np.sqrt((1 + 1 / self.n_) / self.beta_ + np.einsum("na,ab,nb->n", x, self.covariance_, x))
+    def _spread(self, x):
+        "x.covariance.x"
+        return np.einsum("na,ab,nb->n", x, self.covariance_, x)
 
 
 def _draw_until_agreed(chains, max_draws):
@@ -1114,22 +1106,16 @@ def _lasso_predictive(model, x):
 # %% ../nbs/04_linear.ipynb #predictive-ridge
 def _ridge_predictive(model, x):
     "Centres and scales (n, S) of Student's t, degrees of freedom, and probabilities (S,) of S penalties, from centred x."
-    n, (c, V) = model.n_, np.linalg.eigh(model.covariance_)
-    K = 1 / (model.beta_ * np.maximum(c, 1e-16 * c.max()))
-    d, b = np.maximum(K - model.penalty_, 0), K * (V.T @ model.coef_)
-    given = model.penalty is not None
-    penalties = np.array([model.penalty_]) if given else np.geomspace(1e-14, 1e4, 400) * (d.max() or 1.0)
-    inverse = 1 / (d + penalties[:, None])
-    square = n / model.beta_ + b @ (b / K)
-    C = np.maximum(square - inverse @ b**2, 1e-16 * square)
-    rates = np.sqrt(penalties / ((V**2 @ d).max() * n or 1.0))  # in units of the largest
-    log_probability = np.log(rates) - rates - np.log1p(d / penalties[:, None]).sum(axis=1) / 2 - (n - 1) / 2 * np.log(C)
+    spectrum, n = model._spectrum, model.n_
+    penalties = _search_range(spectrum) if model.penalty is None else np.array([model.penalty_])
+    found = _evidence(spectrum, penalties)
+    rates = np.sqrt(penalties / ((spectrum.s**2 @ spectrum.Vt**2).max() * n or 1.0))  # in units of the largest
+    log_probability = np.log(rates) - rates - n * found.nll
     probability = np.exp(log_probability - log_probability.max())
     likely = probability > 1e-6
-    inverse, C, probability = inverse[likely], C[likely], probability[likely]
-    along = x @ V
-    centres = model.intercept_ + model.coef_ @ model.mean_ + along @ (b * inverse).T
-    scales = np.sqrt(C / (n - 1) * (1 + 1 / n + along**2 @ inverse.T))
+    penalties, beta, probability = penalties[likely], found.beta[likely], probability[likely]
+    centres = spectrum.p_mean + x @ spectrum.weights(penalties)[0].T
+    scales = np.sqrt(n / beta / (n - 1) * (1 + 1 / n + spectrum.spread(x, penalties)))
     return centres, scales, n - 1, probability / probability.sum()
 
 # %% ../nbs/04_linear.ipynb #predictive-cdf
