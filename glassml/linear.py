@@ -6,8 +6,8 @@
 __all__ = ['STUDY_RIDGE_PENALTIES', 'STUDY_LASSO_PENALTIES', 'STUDY_DEBIAS_PENALTIES', 'LARGEST_VARIANCE', 'Treatment',
            'MAPRidge', 'relative_duality_gap', 'MAPLasso', 'MAPDebias', 'RelaxedLasso', 'RiskCurve', 'risk_curve',
            'plot_risk', 'plot_risk_and_nll', 'plot_path', 'Evidence', 'evidence', 'evidence_minima', 'BayesRidge',
-           'plot_evidence', 'plot_posterior_covariance', 'split_rhat', 'bulk_ess', 'BayesLasso', 'predictive_cdf',
-           'predictive_interval', 'fit_treatments']
+           'plot_evidence', 'plot_posterior_covariance', 'split_rhat', 'bulk_ess', 'tail_ess', 'BayesLasso',
+           'predictive_cdf', 'predictive_interval', 'fit_treatments']
 
 # %% ../nbs/04_linear.ipynb #imports
 import warnings
@@ -980,6 +980,27 @@ def bulk_ess(draws):
     time = 2 * np.minimum.accumulate(pairs).sum(axis=0) - 1
     return m * n / np.maximum(time, 1 / np.log10(m * n))
 
+# %% ../nbs/04_linear.ipynb #tail-ess
+def tail_ess(draws):
+    """Tail effective sample size of each quantity: how many independent draws tell as much about its 5 % and 95 % quantiles.
+
+    Parameters
+    ----------
+    draws : (chains, n, K) array
+        Draws of K quantities, at least four from each chain.
+
+    Returns
+    -------
+    (K,) array
+        The smaller one of those of the two shares of draws that are not above these quantiles.
+
+    References
+    ----------
+    Vehtari et al., Bayesian Anal. 16, 667 (2021).
+    """
+    draws = _chains(draws)
+    return np.minimum(*(bulk_ess(draws <= np.quantile(draws, q, axis=(0, 1))) for q in (0.05, 0.95)))
+
 # %% ../nbs/04_linear.ipynb #bayes-lasso
 class BayesLasso(_Posterior):
     """The posterior under the l1 prior, in draws: a Gibbs sampler, with the penalty inferred.
@@ -1014,6 +1035,8 @@ class BayesLasso(_Posterior):
         Mean of the penalty rate * sigma, and precision of the noise, one over the mean of sigma^2.
     rhat_, ess_ : float
         Largest rank-normalised split R-hat, and smallest bulk effective sample size, of all weights, sigma and rate.
+    tail_ess_ : float
+        Smallest tail effective sample size of them. No condition for stopping.
     n_draws_ : int
         Length of each chain. Its first half is not used.
 
@@ -1058,7 +1081,7 @@ class BayesLasso(_Posterior):
         data = _reduced(X[:, varies], p / unit)
         chains = [_chain(data, self.rate, rng) for rng in np.random.default_rng(self.random_state).spawn(self.n_chains)]
         draws, self.rhat_, self.ess_ = _draw_until_agreed(chains, self.max_draws)
-        self.n_, self.n_draws_ = len(y), 2 * draws.shape[1]
+        self.n_, self.n_draws_, self.tail_ess_ = len(y), 2 * draws.shape[1], tail_ess(draws).min()
         self._keep(draws.reshape(-1, draws.shape[-1]) * np.append(unit / data.lengths, [unit, 1]), varies)
         self.intercept_ = p_mean - self.coef_ @ self.mean_
         return self

@@ -148,6 +148,15 @@ def test_the_evidence_is_finite_whatever_comes(name, target):
     assert (np.diag(model.covariance_) > 0).all()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_spread_is_that_of_the_covariance(name):
+    X, p = hard(name)
+    model, new = BayesRidge(penalty=2.0).fit(X, p), np.random.default_rng(2).normal(size=(9, X.shape[1])) * X.std(axis=0)
+    variance = model.predict(new, return_std=True)[1]**2 - (1 + 1 / 60) / model.beta_
+    x = new - model.mean_
+    np.testing.assert_allclose(variance, np.einsum("na,ab,nb->n", x, model.covariance_, x), rtol=1e-6, atol=1e-9 / model.beta_)
+
+
 def test_constant_columns_change_nothing():
     X, p = hard("well behaved")
     more = hard("constant columns")[0]
