@@ -7,7 +7,7 @@ from scipy.stats import kstest
 from sklearn.exceptions import ConvergenceWarning
 
 from glassml.linear import (BayesLasso, BayesRidge, MAPLasso, _chain, _draw_variances, _factor, _reduced, _stretch,
-                            bulk_ess, predictive_interval, split_rhat)
+                            bulk_ess, predictive_interval, split_rhat, tail_ess)
 
 
 def collinear(n, M, rng):
@@ -107,6 +107,7 @@ def test_diagnostics_against_arviz():
     draws = np.cumsum(rng.standard_t(3, size=(4, 251, 2)), axis=1) * [0.02, 0.0] + rng.normal(size=(4, 251, 2)) * [0.3, 1]
     assert split_rhat(draws) == pytest.approx([1.33016721, 1.00512305], abs=1e-7)
     assert bulk_ess(draws) == pytest.approx([9.710, 1018.7], rel=0.03)
+    assert tail_ess(draws) == pytest.approx([12.78, 906.3], rel=0.03)
 
 
 def test_same_seed_same_draws_other_seed_same_posterior():
