@@ -6,8 +6,8 @@
 __all__ = ['STUDY_RIDGE_PENALTIES', 'STUDY_LASSO_PENALTIES', 'STUDY_DEBIAS_PENALTIES', 'LARGEST_VARIANCE', 'Treatment',
            'MAPRidge', 'relative_duality_gap', 'MAPLasso', 'MAPDebias', 'RelaxedLasso', 'RiskCurve', 'risk_curve',
            'plot_risk', 'plot_risk_and_nll', 'plot_path', 'Evidence', 'evidence', 'evidence_minima', 'BayesRidge',
-           'plot_evidence', 'plot_posterior_covariance', 'split_rhat', 'bulk_ess', 'BayesLasso', 'predictive_cdf',
-           'predictive_interval', 'fit_treatments']
+           'plot_evidence', 'plot_posterior_covariance', 'split_rhat', 'bulk_ess', 'tail_ess', 'BayesLasso',
+           'predictive_cdf', 'predictive_interval', 'fit_treatments']
 
 # %% ../nbs/04_linear.ipynb #imports
 import warnings
@@ -102,6 +102,12 @@ class _Spectrum:
         "K^-1 (M, M): along the directions, and across them, where there are no data, 1 / penalty."
         along = self.Vt.T / (self.s**2 + penalty) @ self.Vt
         return along if len(self.Vt) == self.Vt.shape[1] else along + (np.eye(len(along)) - self.Vt.T @ self.Vt) / penalty
+
+    def spread(self, x, penalties):
+        "x.K^-1.x (n, L) of centred x (n, M) at every penalty: a sum of squares, never negative."
+        along, penalties = x @ self.Vt.T, np.reshape(penalties, (-1, 1))
+        across = 0 if len(self.Vt) == self.Vt.shape[1] else np.sum((x - along @ self.Vt)**2, axis=1)[:, None]
+        return along**2 @ (1 / (self.s**2 + penalties)).T + across / penalties.T
 
 # %% ../nbs/04_linear.ipynb #map-ridge
 class MAPRidge(Treatment):
@@ -622,15 +628,15 @@ def evidence_minima(X, p):
     Returns
     -------
     Evidence
-        At the minima. An end of the range, 1e-14 to 1e4 times the largest eigenvalue of X^T X, counts as one.
+        At the minima. An end of the range, 1e-26 to 1e4 times the largest eigenvalue of X^T X, counts as one. Columns whose
+        scales are more than 1e10 apart may have a minimum below it.
     """
     return _minima(_Spectrum.of(X, p))
 
 # %% ../nbs/04_linear.ipynb #refine
 def _minima(spectrum):
     "`evidence_minima` from the one decomposition: where the slope turns from falling to rising."
-    scale = (spectrum.s**2).max() or 1.0  # if no descriptor varies, any penalty is as good
-    grid = np.linspace(np.log(1e-14 * scale), np.log(1e4 * scale), 400)
+    grid = np.log(_search_range(spectrum))
     slope = lambda t: _slope(_evidence(spectrum, np.exp(t)), spectrum.n)
     slopes = np.concatenate([[-np.inf], np.round(slope(grid), 11), [np.inf]])  # beyond 11 digits lies rounding
     turns = np.flatnonzero((slopes[:-1] < 0) & (slopes[1:] >= 0))
@@ -638,6 +644,12 @@ def _minima(spectrum):
     minima = _evidence(spectrum, np.exp(found))
     order = np.argsort(minima.nll)
     return Evidence(*(getattr(minima, name)[order] for name in Evidence.__dataclass_fields__))
+
+
+def _search_range(spectrum):
+    "Penalties from where rounding of the smallest singular values would take part to where no weight is left."
+    scale = (spectrum.s**2).max() or 1.0  # if no descriptor varies, any penalty is as good
+    return np.geomspace(1e-26, 1e4, 700) * scale
 
 
 def _zero(slope, low, high):
@@ -649,8 +661,42 @@ def _slope(found, n):
     "2 N times the derivative of the negative log evidence per point with respect to the logarithm of the penalty."
     return (1 - 1 / n) * found.gamma - found.gamma_bishop
 
+# %% ../nbs/04_linear.ipynb #posterior
+class _Posterior(Treatment):
+    "What the Bayesian treatments share: `fit` leaves `mean_`, `n_` and `beta_`, and `_spread(x)` is x.covariance.x of centred x."
+
+    def _door(self, X, y):
+        "Training points that are valid, and whose squares are."
+        X, y = validate_data(self, X, y, y_numeric=True, dtype=float, ensure_min_samples=2)
+        if max(np.ptp(X), np.ptp(y)) > 1e60:
+            raise ValueError(f"X or y spans {max(np.ptp(X), np.ptp(y)):g}: rescale it, its squares are too large")
+        return X, y
+
+    def predict(self, X, return_std=False):
+        """Mean of the predictive distribution, and its standard deviation on demand.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Descriptors.
+        return_std : bool
+            Whether to return the standard deviation as well.
+
+        Returns
+        -------
+        prediction : (n,) array
+            In units of length.
+        std : (n,) array
+            Noise, offset and weights together: 1/beta + 1/(N beta) + x.covariance.x, square root. Only with `return_std`.
+        """
+        prediction = super().predict(X)
+        if not return_std:
+            return prediction
+        x = np.asarray(X, dtype=float) - self.mean_
+        return prediction, np.sqrt((1 + 1 / self.n_) / self.beta_ + self._spread(x))
+
 # %% ../nbs/04_linear.ipynb #bayes-ridge
-class BayesRidge(MAPRidge):
+class BayesRidge(_Posterior, MAPRidge):
     """The whole posterior under the l2 prior, with hyperparameters that maximise the evidence.
 
     The posterior of the weights is Gaussian, with the weights of `MAPRidge` as mean and (X^T X + penalty)^-1 / beta as
@@ -694,9 +740,7 @@ class BayesRidge(MAPRidge):
         -------
         self
         """
-        X, y = validate_data(self, X, y, y_numeric=True, dtype=float, ensure_min_samples=2)
-        if max(np.ptp(X), np.ptp(y)) > 1e60:
-            raise ValueError(f"X or y spans {max(np.ptp(X), np.ptp(y)):g}: rescale it, its squares are too large")
+        X, y = self._door(X, y)
         spectrum = _Spectrum.of(X, y)
         found = _minima(spectrum) if self.penalty is None else _evidence(spectrum, _positive("penalty", [self.penalty]))
         self.penalty_, self.nll_, self.beta_, self.gamma_, self.gamma_bishop_ = (
@@ -704,31 +748,12 @@ class BayesRidge(MAPRidge):
         weights, offsets = spectrum.weights([self.penalty_])
         self.coef_, self.intercept_ = weights[0], offsets[0]
         self.covariance_ = spectrum.inverse(self.penalty_) / self.beta_
-        self.mean_, self.n_ = spectrum.x_mean, spectrum.n
+        self.mean_, self.n_, self._spectrum = spectrum.x_mean, spectrum.n, spectrum
         return self
 
-    def predict(self, X, return_std=False):
-        """Mean of the predictive distribution, and its standard deviation on demand.
-
-        Parameters
-        ----------
-        X : (n, M) array
-            Descriptors.
-        return_std : bool
-            Whether to return the standard deviation as well.
-
-        Returns
-        -------
-        prediction : (n,) array
-            In units of length.
-        std : (n,) array
-            Noise, offset and weights together: 1/beta + 1/(N beta) + x.covariance.x, square root. Only with `return_std`.
-        """
-        prediction = super().predict(X)
-        if not return_std:
-            return prediction
-        x = np.asarray(X, dtype=float) - self.mean_
-        return prediction, np.sqrt((1 + 1 / self.n_) / self.beta_ + np.einsum("na,ab,nb->n", x, self.covariance_, x))
+    def _spread(self, x):
+        "x.covariance.x, by the one decomposition."
+        return self._spectrum.spread(x, [self.penalty_])[:, 0] / self.beta_
 
 # %% ../nbs/04_linear.ipynb #plot-evidence
 def plot_evidence(evidences, ax=None):
@@ -955,8 +980,29 @@ def bulk_ess(draws):
     time = 2 * np.minimum.accumulate(pairs).sum(axis=0) - 1
     return m * n / np.maximum(time, 1 / np.log10(m * n))
 
+# %% ../nbs/04_linear.ipynb #tail-ess
+def tail_ess(draws):
+    """Tail effective sample size of each quantity: how many independent draws tell as much about its 5 % and 95 % quantiles.
+
+    Parameters
+    ----------
+    draws : (chains, n, K) array
+        Draws of K quantities, at least four from each chain.
+
+    Returns
+    -------
+    (K,) array
+        The smaller one of those of the two shares of draws that are not above these quantiles.
+
+    References
+    ----------
+    Vehtari et al., Bayesian Anal. 16, 667 (2021).
+    """
+    draws = _chains(draws)
+    return np.minimum(*(bulk_ess(draws <= np.quantile(draws, q, axis=(0, 1))) for q in (0.05, 0.95)))
+
 # %% ../nbs/04_linear.ipynb #bayes-lasso
-class BayesLasso(Treatment):
+class BayesLasso(_Posterior):
     """The posterior under the l1 prior, in draws: a Gibbs sampler, with the penalty inferred.
 
     The prior of a weight is Laplace with scale sigma / rate. The most probable weights for a given sigma are those of
@@ -989,6 +1035,8 @@ class BayesLasso(Treatment):
         Mean of the penalty rate * sigma, and precision of the noise, one over the mean of sigma^2.
     rhat_, ess_ : float
         Largest rank-normalised split R-hat, and smallest bulk effective sample size, of all weights, sigma and rate.
+    tail_ess_ : float
+        Smallest tail effective sample size of them. No condition for stopping.
     n_draws_ : int
         Length of each chain. Its first half is not used.
 
@@ -1022,20 +1070,18 @@ class BayesLasso(Treatment):
         ValueError
             If the rate is not positive, there are fewer than two chains, or their length is less than 8.
         """
-        X, y = validate_data(self, X, y, y_numeric=True, dtype=float, ensure_min_samples=2)
+        X, y = self._door(X, y)
         if self.rate is not None:
             _positive("rate", [self.rate])
         if self.n_chains < 2 or self.max_draws < 8:
             raise ValueError(f"n_chains must be at least 2 and max_draws 8, got {self.n_chains} and {self.max_draws}")
-        if max(np.ptp(X), np.ptp(y)) > 1e60:
-            raise ValueError(f"X or y spans {max(np.ptp(X), np.ptp(y)):g}: rescale it, its squares are too large")
         X, p, self.mean_, p_mean = _centred(X, y)
         varies = X.any(axis=0)
         unit = np.linalg.norm(p) or 1.0
         data = _reduced(X[:, varies], p / unit)
         chains = [_chain(data, self.rate, rng) for rng in np.random.default_rng(self.random_state).spawn(self.n_chains)]
         draws, self.rhat_, self.ess_ = _draw_until_agreed(chains, self.max_draws)
-        self.n_, self.n_draws_ = len(y), 2 * draws.shape[1]
+        self.n_, self.n_draws_, self.tail_ess_ = len(y), 2 * draws.shape[1], tail_ess(draws).min()
         self._keep(draws.reshape(-1, draws.shape[-1]) * np.append(unit / data.lengths, [unit, 1]), varies)
         self.intercept_ = p_mean - self.coef_ @ self.mean_
         return self
@@ -1050,28 +1096,9 @@ class BayesLasso(Treatment):
         thin = slice(None, None, -(-len(draws) // 2000))
         self.samples_, self.sigma_, self.rate_samples_ = weights[thin], sigma[thin], rate[thin]
 
-    def predict(self, X, return_std=False):
-        """Mean of the predictive distribution, and its standard deviation on demand.
-
-        Parameters
-        ----------
-        X : (n, M) array
-            Descriptors.
-        return_std : bool
-            Whether to return the standard deviation as well.
-
-        Returns
-        -------
-        prediction : (n,) array
-            In units of length.
-        std : (n,) array
-            Noise, offset and weights together, as for `BayesRidge`. Only with `return_std`.
-        """
-        prediction = super().predict(X)
-        if not return_std:
-            return prediction
-        x = np.asarray(X, dtype=float) - self.mean_
-        return prediction, np.sqrt((1 + 1 / self.n_) / self.beta_ + np.einsum("na,ab,nb->n", x, self.covariance_, x))
+    def _spread(self, x):
+        "x.covariance.x"
+        return np.einsum("na,ab,nb->n", x, self.covariance_, x)
 
 
 def _draw_until_agreed(chains, max_draws):
@@ -1102,22 +1129,16 @@ def _lasso_predictive(model, x):
 # %% ../nbs/04_linear.ipynb #predictive-ridge
 def _ridge_predictive(model, x):
     "Centres and scales (n, S) of Student's t, degrees of freedom, and probabilities (S,) of S penalties, from centred x."
-    n, (c, V) = model.n_, np.linalg.eigh(model.covariance_)
-    K = 1 / (model.beta_ * np.maximum(c, 1e-16 * c.max()))
-    d, b = np.maximum(K - model.penalty_, 0), K * (V.T @ model.coef_)
-    given = model.penalty is not None
-    penalties = np.array([model.penalty_]) if given else np.geomspace(1e-14, 1e4, 400) * (d.max() or 1.0)
-    inverse = 1 / (d + penalties[:, None])
-    square = n / model.beta_ + b @ (b / K)
-    C = np.maximum(square - inverse @ b**2, 1e-16 * square)
-    rates = np.sqrt(penalties / ((V**2 @ d).max() * n or 1.0))  # in units of the largest
-    log_probability = np.log(rates) - rates - np.log1p(d / penalties[:, None]).sum(axis=1) / 2 - (n - 1) / 2 * np.log(C)
+    spectrum, n = model._spectrum, model.n_
+    penalties = _search_range(spectrum) if model.penalty is None else np.array([model.penalty_])
+    found = _evidence(spectrum, penalties)
+    rates = np.sqrt(penalties / ((spectrum.s**2 @ spectrum.Vt**2).max() * n or 1.0))  # in units of the largest
+    log_probability = np.log(rates) - rates - n * found.nll
     probability = np.exp(log_probability - log_probability.max())
     likely = probability > 1e-6
-    inverse, C, probability = inverse[likely], C[likely], probability[likely]
-    along = x @ V
-    centres = model.intercept_ + model.coef_ @ model.mean_ + along @ (b * inverse).T
-    scales = np.sqrt(C / (n - 1) * (1 + 1 / n + along**2 @ inverse.T))
+    penalties, beta, probability = penalties[likely], found.beta[likely], probability[likely]
+    centres = spectrum.p_mean + x @ spectrum.weights(penalties)[0].T
+    scales = np.sqrt(n / beta / (n - 1) * (1 + 1 / n + spectrum.spread(x, penalties)))
     return centres, scales, n - 1, probability / probability.sum()
 
 # %% ../nbs/04_linear.ipynb #predictive-cdf

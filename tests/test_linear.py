@@ -148,6 +148,15 @@ def test_the_evidence_is_finite_whatever_comes(name, target):
     assert (np.diag(model.covariance_) > 0).all()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_spread_is_that_of_the_covariance(name):
+    X, p = hard(name)
+    model, new = BayesRidge(penalty=2.0).fit(X, p), np.random.default_rng(2).normal(size=(9, X.shape[1])) * X.std(axis=0)
+    variance = model.predict(new, return_std=True)[1]**2 - (1 + 1 / 60) / model.beta_
+    x = new - model.mean_
+    np.testing.assert_allclose(variance, np.einsum("na,ab,nb->n", x, model.covariance_, x), rtol=1e-6, atol=1e-9 / model.beta_)
+
+
 def test_constant_columns_change_nothing():
     X, p = hard("well behaved")
     more = hard("constant columns")[0]
@@ -180,6 +189,20 @@ def test_both_minima_are_found_and_the_lower_one_is_taken(seed):
     assert BayesRidge().fit(X, p).penalty_ == minima.penalties[0]
     for penalty, nll in zip(minima.penalties, minima.nll):
         assert (evidence(X, p, penalty * np.array([0.99, 1.01])).nll > nll).all()
+
+
+@pytest.mark.parametrize("scale", [1e2, 1e4, 1e6, 1e8])
+def test_the_search_sees_columns_however_small_they_are(scale):
+    "Five columns of the given scale and five of scale one that matter as much: all ten weights are determined."
+    rng = np.random.default_rng(0)
+    scales = np.repeat([scale, 1.0], 5)
+    X = rng.normal(size=(40, 10)) * scales
+    p = X @ (rng.normal(size=10) / scales) + 1e-3 * rng.normal(size=40)
+    model, minima = BayesRidge().fit(X, p), evidence_minima(X, p)
+    everywhere = evidence(X, p, scale**2 * np.geomspace(1e-28, 1e6, 2000))
+    assert model.penalty_ == minima.penalties[0] and model.nll_ <= everywhere.nll.min() + 1e-9
+    assert model.gamma_bishop_ > 9.9 and np.std(model.predict(X) - p) < 2e-3
+    assert (np.abs(np.diff(minima.penalties)) > 0).all() and minima.penalties[0] > 1e-25 * scale**2
 
 
 # the lasso
