@@ -1,10 +1,11 @@
 """The networks of the original study, timed: four architectures on five splits, all at once and one after the other.
 
-    python benchmarks/mlp_study.py [FILE.xy] [--epochs E] [--trials T] [--json OUT]
+    python benchmarks/mlp_study.py [FILE.xy] [--epochs E] [--trials T] [--device D] [--json OUT]
 
 Without a file, `$GLASSML_STUDY_DATA/Cnf2.xy` or `../shared/data/Cnf2.xy`; without that, the first configuration of the shipped data. The plain loop is what anyone would
 write: `torch.nn.Sequential`, `torch.optim.Adam`, one network after the other, the same protocol in the same precision on one thread. It takes some ten minutes;
 with `--epochs` or `--trials` it is cut short and its time scaled up, epoch by epoch, to that of the whole protocol, for an epoch always costs the same.
+With `--device cuda` the stack is trained once more, in float32 on that device, in a column of its own; its time is that of the clock, not of the CPU.
 """
 import argparse
 import json
@@ -24,11 +25,11 @@ from glassml.mlp_capacity import ARCHITECTURES, train_all
 EPOCHS, PATIENCE, TRIALS = 10_000, 3_000, 5
 
 
-def cpu_seconds(work):
-    "What `work()` returns, and the CPU time it took."
-    start = time.process_time()
+def cpu_seconds(work, clock=time.process_time):
+    "What `work()` returns, and the CPU time it took, or the time by another clock."
+    start = clock()
     done = work()
-    return done, time.process_time() - start
+    return done, clock() - start
 
 
 def plain_network(X, p, training, validation, hidden, seed, epochs):
@@ -68,6 +69,7 @@ def main():
     parser.add_argument("file", nargs="?", default=Path(folder) / "Cnf2.xy", help="configuration with propensity, such as Cnf2.xy")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="longest run in the plain loop (default %(default)s, the protocol)")
     parser.add_argument("--trials", type=int, default=TRIALS, help="splits in the plain loop (default %(default)s, the protocol)")
+    parser.add_argument("--device", help="train the stack there as well, such as cuda")
     parser.add_argument("--json", metavar="OUT", help="write the figures to a file as well")
     options = parser.parse_args()
     if not Path(options.file).exists():
@@ -80,6 +82,10 @@ def main():
 
     ours = {dtype: cpu_seconds(lambda: train_all(X, p, splits, ARCHITECTURES, EPOCHS, PATIENCE / EPOCHS, dtype=dtype))
             for dtype in ("float64", "float32")}
+    if options.device:
+        there = dict(device=options.device, dtype="float32")
+        train_all(X, p, splits, ARCHITECTURES, 3, **there)  # warmed up
+        ours[options.device] = cpu_seconds(lambda: train_all(X, p, splits, ARCHITECTURES, EPOCHS, PATIENCE / EPOCHS, **there), time.perf_counter)
     rows = {}
     for name, hidden in ARCHITECTURES.items():
         runs, spent = cpu_seconds(lambda: [plain_network(X, p, *split, hidden, s, options.epochs)
@@ -89,18 +95,21 @@ def main():
         rows[name] = dict({dtype: trained[name].best_error.mean() for dtype, (trained, _) in ours.items()}, plain=np.mean(errors),
                           epochs=full, plain_epochs=sum(epochs), plain_seconds=spent if whole else spent / sum(epochs) * full)
         print(f"{name} done: {spent:.0f} CPU-seconds for {sum(epochs)} epochs", flush=True)
-    columns = ("float64", "float32", "plain")
+    columns, widths = [*ours, "plain"], [9, *[12] * len(ours)]
     seconds = {dtype: spent for dtype, (_, spent) in ours.items()} | {"plain": sum(row["plain_seconds"] for row in rows.values())}
     means = {column: np.mean([row[column] for row in rows.values()]) for column in columns}
 
     print(f"\n{data.X.shape[0]} points, {data.X.shape[1]} descriptors; mean of the lowest validation errors (mean squared)")
-    print(f"{'':24s}{'glassml':>9s}{'float32':>10s}{'plain loop':>12s}{'epochs':>9s}{'plain':>8s}{'CPU-s plain':>13s}")
+    print(f"{'':24s}" + "".join(f"{label:>{width}s}" for label, width in zip(["glassml", *columns[1:-1], "plain loop"], widths))
+          + f"{'epochs':>9s}{'plain':>8s}{'CPU-s plain':>13s}")
     for name, row in rows.items():
-        print(f"{name:24s}{row['float64']:9.4f}{row['float32']:10.4f}{row['plain']:12.4f}{row['epochs']:9d}{row['plain_epochs']:8d}"
-              f"{row['plain_seconds']:13.1f}")
-    print(f"{'all':24s}{means['float64']:9.4f}{means['float32']:10.4f}{means['plain']:12.4f}")
-    print(f"{'CPU-seconds':24s}" + "".join(f"{seconds[column]:{width}.1f}" for column, width in zip(columns, (9, 10, 12))))
-    print(f"{'plain loop / glassml':24s}" + "".join(f"{seconds['plain'] / seconds[dtype]:{width}.1f}" for dtype, width in zip(columns, (9, 10))))
+        print(f"{name:24s}" + "".join(f"{row[column]:{width}.4f}" for column, width in zip(columns, widths))
+              + f"{row['epochs']:9d}{row['plain_epochs']:8d}{row['plain_seconds']:13.1f}")
+    print(f"{'all':24s}" + "".join(f"{means[column]:{width}.4f}" for column, width in zip(columns, widths)))
+    print(f"{'CPU-seconds':24s}" + "".join(f"{seconds[column]:{width}.1f}" for column, width in zip(columns, widths)))
+    print(f"{'plain loop / glassml':24s}" + "".join(f"{seconds['plain'] / seconds[column]:{width}.1f}" for column, width in zip(ours, widths)))
+    if options.device:
+        print(f"(on {options.device}: seconds by the clock)")
     if not whole:
         print(f"the plain loop was cut short, to {options.trials} trials of at most {options.epochs} epochs: its CPU time is scaled up to the epochs "
               f"that the protocol takes, its errors are not those of the protocol")

@@ -902,12 +902,12 @@ def sample_scores(X, p, splits, architectures, groups=None, ratio=0.2, random_st
     return _scored(p, *sample_predictions(X, p, splits, architectures, groups, ratio, random_state, **protocol), splits)
 
 
-def _scored(p, memory, honest, splits):
+def _scored(p, seen, honest, splits):
     "Pearson coefficients of each model where the splits hold out: of the prediction in sample, and of that of the split."
     def scores(predictions):
         return np.array([pearson(p[held], φ[held]) for φ, (_, held) in zip(predictions, splits)])
 
-    return ({name: scores([φ] * len(splits)) for name, φ in memory.items()}, {name: scores(φ) for name, φ in honest.items()})
+    return ({name: scores([φ] * len(splits)) for name, φ in seen.items()}, {name: scores(φ) for name, φ in honest.items()})
 
 # %% ../nbs/06_mlp_capacity.ipynb #treatment-scores
 def treatment_predictions(X, p, splits, ridge_penalties, lasso_penalties, cv, groups=None):
@@ -930,8 +930,8 @@ def treatment_predictions(X, p, splits, ridge_penalties, lasso_penalties, cv, gr
         models = fit_treatments(X[points], p[points], ridge_penalties, lasso_penalties, cv, inner_groups)
         return {name: model.predict(X) for name, model in models.items()}
 
-    memory, honest = predict(np.arange(len(p))), [predict(training) for training, _ in splits]
-    return memory, {name: np.array([φ[name] for φ in honest]) for name in memory}
+    seen, honest = predict(np.arange(len(p))), [predict(training) for training, _ in splits]
+    return seen, {name: np.array([φ[name] for φ in honest]) for name in seen}
 
 
 def treatment_scores(X, p, splits, ridge_penalties, lasso_penalties, cv, groups=None):

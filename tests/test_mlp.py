@@ -2,11 +2,11 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.model_selection import ShuffleSplit
+from sklearn.model_selection import LeaveOneGroupOut, ShuffleSplit
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from glassml.mlp_capacity import (ARCHITECTURES, MLP, captum_attributions, importances, integrated_gradients, squared,
-                                  train, train_all)
+from glassml.mlp_capacity import (ARCHITECTURES, MLP, capacity, captum_attributions, importances, integrated_gradients,
+                                  sample_predictions, squared, train, train_all, treatment_predictions)
 
 
 @parametrize_with_checks([MLP(max_epochs=200, random_state=0), MLP((5, 5), max_epochs=100, standardise=True),
@@ -119,3 +119,34 @@ def test_captum(toy, monkeypatch):
         theirs = captum_attributions(network, X, member=s, attribute=options)
         np.testing.assert_allclose(theirs, integrated_gradients(network, X, n_steps=40)[s], rtol=1e-6, atol=1e-8)
     assert captum_attributions(network, X, "FeatureAblation").shape == X.shape
+
+
+@pytest.fixture(scope="module")
+def six():
+    """Six configurations, two versions of their propensities: in the second, those of the first configuration are others."""
+    rng = np.random.default_rng(2)
+    X, groups = rng.normal(size=(240, 5)), np.repeat(np.arange(6), 40)
+    p = X[:, 0] + X[:, 1] * X[:, 2] + 0.5 * rng.normal(size=240)
+    return X, p, np.where(groups == 0, 9 - p, p), groups
+
+
+@pytest.mark.parametrize("options", [{}, dict(loss="pearson"), dict(n_learn=2, n_seeds=1)])
+def test_capacity_does_not_leak(six, options):
+    """What a configuration is like has no say in what is predicted for it, and a say in what is predicted for the others."""
+    X, p, other, groups = six
+    one, two = (capacity(X, q, groups, (5,), max_epochs=5, **options) for q in (p, other))
+    assert (one.predictions[:, groups == 0] == two.predictions[:, groups == 0]).all()
+    assert (one.noise[:, groups == 0] == two.noise[:, groups == 0]).all() and (one.best_epoch[:, 0] == two.best_epoch[:, 0]).all()
+    assert (one.predictions[:, groups != 0] != two.predictions[:, groups != 0]).any()
+
+
+def test_predictions_do_not_leak(six):
+    """The same of the networks and the linear treatments of the study: epochs and penalties are chosen inside."""
+    X, p, other, groups = six
+    splits = list(LeaveOneGroupOut().split(X, groups=groups))[:2]
+    for predict in (lambda q: sample_predictions(X, q, splits, {"5": (5,)}, groups, max_epochs=5),
+                    lambda q: treatment_predictions(X, q, splits, [0.1, 1.0, 100.0], [0.1, 1.0, 100.0], LeaveOneGroupOut(), groups)):
+        (seen, honest), (seen_too, honest_too) = predict(p), predict(other)
+        for name in honest:
+            assert (honest[name][0][groups == 0] == honest_too[name][0][groups == 0]).all(), name
+            assert (seen[name] != seen_too[name]).any() and (honest[name][1] != honest_too[name][1]).any(), name
