@@ -628,6 +628,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
             'glassml.report': { 'glassml.report.Report': ('a2_report.html#report', 'glassml/report.py'),
                                 'glassml.report.Report.independent': ('a2_report.html#report.independent', 'glassml/report.py'),
                                 'glassml.report.Study': ('a2_report.html#study', 'glassml/report.py'),
+                                'glassml.report.Study.bayes': ('a2_report.html#study.bayes', 'glassml/report.py'),
                                 'glassml.report._accuracy_bars': ('a2_report.html#_accuracy_bars', 'glassml/report.py'),
                                 'glassml.report._at_time': ('a2_report.html#_at_time', 'glassml/report.py'),
                                 'glassml.report._bayesian': ('a2_report.html#_bayesian', 'glassml/report.py'),

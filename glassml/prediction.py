@@ -520,7 +520,8 @@ def _structure(configuration, descriptors, interaction, code):
 def _propensity(configuration):
     "Its propensity, or an error that names it."
     if configuration.propensity is None:
-        raise ValueError(f"{configuration.name or 'a configuration'} has no propensity to learn from; it is made from several runs that start there (see the formats in the chapter on data)")
+        raise ValueError(f"{configuration.name or 'a configuration'} has no propensity to learn from; it is made from several "
+                         "runs that start there (see the formats in the chapter on data)")
     return configuration.propensity
 
 

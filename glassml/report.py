@@ -66,8 +66,6 @@ class Study:
         The particles of the chosen species.
     curves : dict of str to RiskCurve
         Of the three MAP treatments, over 15 random splits.
-    bayes : BayesRidge
-        Fitted to all points.
     bayes_scores : dict of str to Scores
         Of Bayes-Ridge and Bayes-Lasso over the same 15 splits.
     evidences : dict of str to Evidence
@@ -90,7 +88,6 @@ class Study:
     configurations: list
     data: object
     curves: dict
-    bayes: object
     bayes_scores: dict
     evidences: dict
     treatments: dict
@@ -99,6 +96,11 @@ class Study:
     pearson: dict
     ceiling: float | None
     selections: dict
+
+    @property
+    def bayes(self):
+        "Bayes-Ridge, fitted to all points."
+        return self.treatments["bayes_ridge"]
 
 # %% ../nbs/A2_report.ipynb #study-curves
 def _curves(data, random_state):
@@ -131,7 +133,7 @@ def _evidences(data, random_state):
     return curves | {"all points": evidence(data.X, data.p, grid)}
 
 # %% ../nbs/A2_report.ipynb #study-selections
-def _selections(data, curves, treatments, bayes):
+def _selections(data, curves, treatments):
     "Selections across data sets (MAP-Lasso) and across treatments."
     if data.groups.max() > 0:
         parts = {f"configuration {g}": data.groups == g for g in np.unique(data.groups)[:6]}
@@ -142,7 +144,7 @@ def _selections(data, curves, treatments, bayes):
     lasso = curves["map_lasso"].penalty
     across = {name: MAPLasso(lasso * share[name]).fit(data.X[part], data.p[part]).coef_ != 0
               for name, part in parts.items()}
-    count = round(bayes.gamma_)
+    count = round(treatments["bayes_ridge"].gamma_)
     by_treatment = {"MAP-Lasso": treatments["map_lasso"].coef_ != 0}
     for name in ("map_ridge", "bayes_ridge"):
         w = treatments[name].coef_
@@ -193,8 +195,7 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
     bar = tqdm(total=5, desc="treatments", disable=not progress)
     curves, bayes_scores = _curves(data, random_state)
     treatments = _treatments(data, curves, random_state)
-    bayes = treatments["bayes_ridge"]
-    selections = _selections(data, curves, treatments, bayes)
+    selections = _selections(data, curves, treatments)
     bar.update()
 
     bar.set_description("evidence")
@@ -226,7 +227,7 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
     bar.update()
     bar.close()
     ceiling = None if data.runs is None else float(noise_ceiling(data.runs)[0])
-    return Study(list(configurations), data, curves, bayes, bayes_scores, evidences, treatments, networks, network_pearson,
+    return Study(list(configurations), data, curves, bayes_scores, evidences, treatments, networks, network_pearson,
                  scores, ceiling, selections)
 
 # %% ../nbs/A2_report.ipynb #results
@@ -455,7 +456,6 @@ def report(configurations, potential=None, species=None, random_state=0, n_jobs=
                          "`glassml study` works with one")
     _refuse_repeated(configurations)
     model = PropensityPredictor(potential, species, n_jobs, memory, progress).fit(configurations)
-    model.set_params(species=model.species_)
     best = left_out(model, configurations)
     some = [c.species == model.species_ for c in configurations]
     radial = Descriptors([RadialFunctions()], n_jobs=n_jobs).fit_transform(configurations)[np.concatenate(some)]
