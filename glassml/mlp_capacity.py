@@ -161,7 +161,27 @@ def _gradient(h, delta, gradient):
 
 # %% ../nbs/06_mlp_capacity.ipynb #adam
 def adam(theta, gradient, mean, square, t, rate, β1=0.9, β2=0.999, ε=1e-8):
-    """The t-th step of Adam (Kingma and Ba, 2015), in place; all tensors have the shape of θ, t counts from 1."""
+    """The t-th step of Adam, in place.
+
+    Parameters
+    ----------
+    theta, gradient : tensor
+        Weights, and the derivative of the loss by them.
+    mean, square : tensor
+        Running means of the gradient and of its square, of the same shape; zero before the first step.
+    t : int
+        Number of the step, from 1.
+    rate : float
+        Learning rate.
+    β1, β2 : float
+        How much of the running means is kept.
+    ε : float
+        Added to the root of the mean square.
+
+    References
+    ----------
+    Kingma and Ba, 3rd International Conference on Learning Representations (2015).
+    """
     mean.lerp_(gradient, 1 - β1)
     square.mul_(β2).addcmul_(gradient, gradient, value=1 - β2)
     unbias = (1 - β2**t) ** 0.5
@@ -169,17 +189,51 @@ def adam(theta, gradient, mean, square, t, rate, β1=0.9, β2=0.999, ε=1e-8):
 
 # %% ../nbs/06_mlp_capacity.ipynb #losses
 def squared(φ, p, points=None):
-    """Mean squared error, (S, A), of predictions φ (S, n, A) of propensities p (S, n, 1)."""
+    """Mean squared error.
+
+    Parameters
+    ----------
+    φ : (S, n, A) tensor
+        Predictions of A networks on S splits.
+    p : (S, n, 1) tensor
+        Propensities.
+    points : (S, n) tensor, optional
+        Which particles they are; not needed here.
+
+    Returns
+    -------
+    (S, A) tensor
+    """
     return (φ - p).square().mean(1)
 
 
 def absolute(φ, p, points=None):
-    """Mean absolute error; arguments as in `squared`."""
+    """Mean absolute error.
+
+    Parameters
+    ----------
+    φ, p, points : tensor
+        As in `squared`.
+
+    Returns
+    -------
+    (S, A) tensor
+    """
     return (φ - p).abs().mean(1)
 
 
 def negative_pearson(φ, p, points=None):
-    """Pearson coefficient with the opposite sign; arguments as in `squared`."""
+    """Pearson coefficient with the opposite sign.
+
+    Parameters
+    ----------
+    φ, p, points : tensor
+        As in `squared`.
+
+    Returns
+    -------
+    (S, A) tensor
+    """
     φ, p = φ - φ.mean(1, keepdim=True), p - p.mean(1, keepdim=True)
     return -(φ * p).sum(1) / (φ.square().sum(1) * p.square().sum(1)).sqrt()
 
@@ -188,7 +242,19 @@ LOSSES = dict(squared=squared, absolute=absolute, pearson=negative_pearson)
 
 
 def derivative(loss, φ, p, points=None):
-    """Derivative of a loss by the predictions, of the shape of φ."""
+    """Derivative of a loss by the predictions.
+
+    Parameters
+    ----------
+    loss : callable
+        `squared`, or another function of φ, p and points.
+    φ, p, points : tensor
+        As in `squared`.
+
+    Returns
+    -------
+    (S, n, A) tensor
+    """
     if loss is squared:
         return (φ - p) * (2 / p.shape[1])
     with torch.inference_mode(False), torch.enable_grad():
@@ -604,7 +670,19 @@ def train_all(X, p, splits, architectures, max_epochs=10000, patience=0.3, n_bat
 
 
 def train(X, p, splits, hidden, max_epochs=10000, **protocol):
-    """Train one architecture on every split: `train_all` for a single one, whose `Training` it returns."""
+    """Train one architecture on every split.
+
+    Parameters
+    ----------
+    X, p, splits, max_epochs, **protocol
+        As in `train_all`.
+    hidden : tuple of int
+        Units of the hidden layers.
+
+    Returns
+    -------
+    Training
+    """
     return train_all(X, p, splits, {"": hidden}, max_epochs, **protocol)[""]
 
 # %% ../nbs/06_mlp_capacity.ipynb #mlp
@@ -659,7 +737,19 @@ class MLP(RegressorMixin, BaseEstimator):
 
 # %% ../nbs/06_mlp_capacity.ipynb #moving-average
 def moving_average(errors, window):
-    """Mean of the last `window` values at every epoch, fewer at the beginning; (E,) to (E,)."""
+    """Mean of the last values at every epoch.
+
+    Parameters
+    ----------
+    errors : (E,) array
+        A value for each epoch.
+    window : int
+        How many values to average; fewer at the beginning.
+
+    Returns
+    -------
+    (E,) array
+    """
     sums = np.cumsum(np.concatenate([[0], errors]))
     last = np.arange(1, len(sums))
     first = np.maximum(last - window, 0)
