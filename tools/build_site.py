@@ -85,7 +85,8 @@ def pictures(notebook, page):
             if svg:
                 name = f"{page}_files/{cell.id}{f'-{n}' if n else ''}.svg"
                 width, height = (round(float(points) * 4 / 3) for points in re.findall(r'(?:width|height)="([\d.]+)pt"', svg)[:2])
-                output.data["image/svg+xml"] = f'<img src="{name}" width="{width}" height="{height}" loading="lazy" class="img-fluid">'
+                wide = " wide" * (width > 700)  # on a phone, to be scrolled rather than shrunk
+                output.data["image/svg+xml"] = f'<img src="{name}" width="{width}" height="{height}" loading="lazy" class="img-fluid{wide}">'
                 files[name] = svg
     return files
 
