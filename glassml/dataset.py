@@ -968,7 +968,17 @@ READERS = {
 
 # %% ../nbs/02_dataset.ipynb #convert
 class Converted(NamedTuple):
-    """What became of one file: its path, its format, and how many configurations and particles it held."""
+    """What became of one file.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    format : str
+        Its format, as `recognise` names it.
+    configurations, particles : int
+        How many it held.
+    """
 
     path: Path
     format: str

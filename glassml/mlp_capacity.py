@@ -152,23 +152,73 @@ def backpropagate(layers, h, delta, gradients, reads=None):
 
 # %% ../nbs/06_mlp_capacity.ipynb #adam
 def adam(theta, gradient, mean, square, t, rate):
-    """A step of Adam (Kingma and Ba, 2015), in place; t, a tensor of one number, counts the steps, all others have the shape of θ."""
+    """A step of Adam, in place.
+
+    Parameters
+    ----------
+    theta, gradient : tensor
+        Weights, and the derivative of the loss by them.
+    mean, square : tensor
+        Running means of the gradient and of its square, of the same shape; zero before the first step.
+    t : tensor of one number
+        Counts the steps; zero before the first.
+    rate : float
+        Learning rate.
+
+    References
+    ----------
+    Kingma and Ba, 3rd International Conference on Learning Representations (2015).
+    """
     torch._fused_adam_([theta], [gradient], [mean], [square], [], [t.add_(1)], lr=rate, beta1=0.9, beta2=0.999, eps=1e-8,
                        weight_decay=0.0, amsgrad=False, maximize=False)  # as torch.optim.Adam(fused=True), without its bookkeeping
 
 # %% ../nbs/06_mlp_capacity.ipynb #losses
 def squared(φ, p, points=None):
-    """Mean squared error, (S, A), of predictions φ (S, n, A) of propensities p (S, n, 1)."""
+    """Mean squared error.
+
+    Parameters
+    ----------
+    φ : (S, n, A) tensor
+        Predictions of A networks on S splits.
+    p : (S, n, 1) tensor
+        Propensities.
+    points : (S, n) tensor, optional
+        Which particles they are; not needed here.
+
+    Returns
+    -------
+    (S, A) tensor
+    """
     return (φ - p).square().mean(1)
 
 
 def absolute(φ, p, points=None):
-    """Mean absolute error; arguments as in `squared`."""
+    """Mean absolute error.
+
+    Parameters
+    ----------
+    φ, p, points : tensor
+        As in `squared`.
+
+    Returns
+    -------
+    (S, A) tensor
+    """
     return (φ - p).abs().mean(1)
 
 
 def negative_pearson(φ, p, points=None):
-    """Pearson coefficient with the opposite sign; arguments as in `squared`."""
+    """Pearson coefficient with the opposite sign.
+
+    Parameters
+    ----------
+    φ, p, points : tensor
+        As in `squared`.
+
+    Returns
+    -------
+    (S, A) tensor
+    """
     φ, p = φ - φ.mean(1, keepdim=True), p - p.mean(1, keepdim=True)
     return -(φ * p).sum(1) / (φ.square().sum(1) * p.square().sum(1)).sqrt()
 
@@ -177,7 +227,19 @@ LOSSES = dict(squared=squared, absolute=absolute, pearson=negative_pearson)
 
 
 def derivative(loss, φ, p, points=None):
-    """Derivative of a loss by the predictions, of the shape of φ."""
+    """Derivative of a loss by the predictions.
+
+    Parameters
+    ----------
+    loss : callable
+        `squared`, or another function of φ, p and points.
+    φ, p, points : tensor
+        As in `squared`.
+
+    Returns
+    -------
+    (S, n, A) tensor
+    """
     if loss is squared:
         return (φ - p) * (2 / p.shape[1])
     with torch.inference_mode(False), torch.enable_grad():
@@ -587,7 +649,19 @@ def train_all(X, p, splits, architectures, max_epochs=10000, patience=0.3, n_bat
 
 
 def train(X, p, splits, hidden, max_epochs=10000, **protocol):
-    """Train one architecture on every split: `train_all` for a single one, whose `Training` it returns."""
+    """Train one architecture on every split.
+
+    Parameters
+    ----------
+    X, p, splits, max_epochs, **protocol
+        As in `train_all`.
+    hidden : tuple of int
+        Units of the hidden layers.
+
+    Returns
+    -------
+    Training
+    """
     return train_all(X, p, splits, {"": hidden}, max_epochs, **protocol)[""]
 
 # %% ../nbs/06_mlp_capacity.ipynb #mlp
@@ -642,7 +716,19 @@ class MLP(RegressorMixin, BaseEstimator):
 
 # %% ../nbs/06_mlp_capacity.ipynb #moving-average
 def moving_average(errors, window):
-    """Mean of the last `window` values at every epoch, fewer at the beginning; (E,) to (E,)."""
+    """Mean of the last values at every epoch.
+
+    Parameters
+    ----------
+    errors : (E,) array
+        A value for each epoch.
+    window : int
+        How many values to average; fewer at the beginning.
+
+    Returns
+    -------
+    (E,) array
+    """
     sums = np.cumsum(np.concatenate([[0], errors]))
     last = np.arange(1, len(sums))
     first = np.maximum(last - window, 0)
