@@ -182,7 +182,7 @@ def _numbers(name, value, shape):
 
 def _is_multiple(time, unit):
     "Whether a time is a whole number of units, up to rounding, and at least one."
-    return round(time / unit) >= 1 and abs(time / unit - round(time / unit)) < 1e-6
+    return 0.5 <= time / unit < np.inf and abs(time / unit - round(time / unit)) < 1e-6
 
 
 def _sweeps(recipe, duration):
@@ -216,9 +216,9 @@ def read_recipe(source):
         table = tomllib.loads(place.read_text(encoding="utf-8"))
         known = {field.name for field in fields(Recipe)}
         if unknown := table.keys() - known:
-            raise ValueError(f"unknown key {', '.join(sorted(unknown))}; the keys are {', '.join(sorted(known))}")
+            raise ValueError(f"unknown key {', '.join(sorted(unknown))[:100]}; the keys are {', '.join(sorted(known))}")
         return Recipe(**{key: _as_tuple(value) for key, value in table.items()})
-    except (ValueError, TypeError) as error:  # a TypeError says which key is missing
+    except (ValueError, TypeError, RecursionError) as error:  # a TypeError says which key is missing
         raise ValueError(f"{source}: {str(error).removeprefix('Recipe.__init__() ')}") from None
 
 
