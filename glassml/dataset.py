@@ -29,6 +29,7 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+from tqdm.auto import tqdm
 
 from .descriptors import (SMALL, Configuration, finite_array, minimum_image, symmetry_function_names,
                                  symmetry_functions)
@@ -994,7 +995,7 @@ class Converted(NamedTuple):
     particles: int
 
 
-def convert(paths, output, density=None):
+def convert(paths, output, density=None, progress=False):
     """Write the configurations of any files to one archive in this package's own format.
 
     Parameters
@@ -1005,6 +1006,8 @@ def convert(paths, output, density=None):
         The archive; it may not be one of the files.
     density : float, optional
         Number density, for files that have no box.
+    progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -1024,7 +1027,7 @@ def convert(paths, output, density=None):
     sizes = {path: [] for path in paths}
 
     def counted():
-        for path in paths:
+        for path in tqdm(paths, "files", unit="file", disable=not progress):
             for configuration in iter_configurations(path, density):
                 sizes[path].append(len(configuration))
                 yield configuration
