@@ -1,14 +1,15 @@
 """Damaged input, a little of each kind; `tests/fuzz.py` makes the long run, whose outcome is in `tests/fuzz.md`."""
-import resource
+import pickle
 import subprocess
 import sys
 import zipfile
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import KINDS, Bench
+from fuzz import KINDS, Bench, npy
 from test_dataset import dump_text, needs_ase, write, xyz_text
 
 from glassml.dataset import read_configurations
@@ -35,10 +36,10 @@ HUGE = 10**12
 
 
 def bomb(path, packed=zipfile.ZIP_DEFLATED):
-    "A small archive with an array of 320 MB."
+    "A small archive with an array of 320 MB, or the beginning of it."
     with zipfile.ZipFile(path, "w", packed) as archive, archive.open("types.npy", "w", force_zip64=True) as file:
         np.lib.format.write_array_header_1_0(file, dict(descr="<f8", fortran_order=False, shape=(40 * 2**20,)))
-        for _ in range(40):
+        for _ in range(40 if packed == zipfile.ZIP_DEFLATED else 1):
             file.write(bytes(8 * 2**20))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("initial_positions.npy", b"")
@@ -54,8 +55,6 @@ def header_only(path, shape):
 
 def nested(path):
     "An archive of the package whose header is ten thousand lists in each other."
-    from fuzz import npy
-    from hashlib import sha256
     text = "[" * 10_000 + "]" * 10_000
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("glassml.npy", npy(text))
@@ -64,8 +63,8 @@ def nested(path):
 
 ABSURD = {
     "bomb.npz": (bomb, "refused: unpacked, a file of"),
-    "lzma.npz": (lambda path: bomb(path, zipfile.ZIP_LZMA), "refused: unpacked, a file of"),
-    "bzip2.npz": (lambda path: zipfile.ZipFile(path, "w", zipfile.ZIP_BZIP2).writestr("types.npy", b"0" * 9), "that numpy does not use"),
+    "lzma.npz": (lambda path: bomb(path, zipfile.ZIP_LZMA), "that numpy does not use"),
+    "bzip2.npz": (lambda path: bomb(path, zipfile.ZIP_BZIP2), "that numpy does not use"),
     "header.npz": (lambda path: header_only(path, (HUGE, 2)), "announces an array of shape (1000000000000, 2), but has"),
     "product.npz": (lambda path: header_only(path, (2**40, 2**40)), "announces an array of shape"),
     "nested.npz": (nested, "RecursionError"),
@@ -80,23 +79,34 @@ ABSURD = {
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[needs_ase] if name.endswith(("xyz", "dump")) else []) for name in ABSURD])
-def test_what_announces_more_than_it_has_takes_no_memory(name, tmp_path):
-    make, said = ABSURD[name]
-    make(tmp_path / name)
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    "What the reader says about each of them, in a process that may take 100 MB more than it has."
+    folder = tmp_path_factory.mktemp("absurd")
+    for name, (make, _) in ABSURD.items():
+        make(folder / name)
     program = f"""
-import importlib, resource, sys
+import resource, sys
 from glassml.dataset import read_configurations
-importlib.import_module("ase.io.extxyz") if {name.endswith("xyz")} else None
+try:
+    import ase.io.extxyz, ase.io.lammpsrun
+except ImportError:
+    pass
 taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + {100 * 2**20},) * 2)
-try:
-    read_configurations({name!r})
-except ValueError as error:
-    print(error)
+for name in sys.argv[1:]:
+    try:
+        read_configurations(name)
+    except (ValueError, ImportError) as error:
+        print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.startswith(name) and said in done.stdout and "MemoryError" not in done.stdout, done.stdout + done.stderr
+    done = subprocess.run([sys.executable, "-c", program, *ABSURD], cwd=folder, check=True, capture_output=True, text=True)
+    return dict(zip(ABSURD, done.stdout.splitlines(), strict=True))
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[needs_ase] if name.endswith(("xyz", "dump")) else []) for name in ABSURD])
+def test_what_announces_more_than_it_has_takes_no_memory(name, told):
+    assert told[name].startswith(name) and ABSURD[name][1] in told[name] and "MemoryError" not in told[name], told[name]
 
 
 # --- what looks like data and is a program
@@ -117,7 +127,6 @@ def test_no_file_is_run(name, tmp_path, monkeypatch):
     elif path.suffix == ".pt":
         pytest.importorskip("torch").save({"positions": Prank()}, path)
     elif path.suffix == ".pickle":
-        import pickle
         path.write_bytes(pickle.dumps({"positions": Prank()}))
     else:
         path.write_text("__import__('os').mkdir('prank')\n" * 3)
