@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import pickle
 import platform
 import random
@@ -34,6 +35,7 @@ from glassml.descriptors import Configuration
 from glassml.report import main
 from glassml.simulation import read_recipe
 
+os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # a command without --jobs starts no processes
 KINDS = (*READERS, "recipe", "command line")
 WORDS = [b"nan", b"inf", b"-1", b"0", b"-0.0", b"1e308", b"1e-320", b"1000000000000", b"9" * 5000, b"1_0", b"0x10", b"", b"A", b"\0",
          "½".encode(), b"\xff", b"1 1", b"1\n1", b"T", b"_JSON {}", b"[[1]]", b"../a", b"--"]
