@@ -1026,13 +1026,15 @@ def convert(paths, output, density=None, progress=False):
         raise ValueError(f"{output} is to be written, and read too")
     sizes = {path: [] for path in paths}
 
-    def counted():
-        for path in tqdm(paths, "files", unit="file", disable=not progress):
+    def counted(bar):
+        for path in paths:
             for configuration in iter_configurations(path, density):
                 sizes[path].append(len(configuration))
                 yield configuration
+            bar.update()
 
-    write_configurations(output, counted())
+    with tqdm(total=len(paths), desc="files", unit="file", disable=not progress) as bar:
+        write_configurations(output, counted(bar))
     return [Converted(path, recognise(path), len(n), sum(n)) for path, n in sizes.items()]
 
 # %% ../nbs/02_dataset.ipynb #plot-propensities

@@ -19,13 +19,13 @@ from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import GammaRegressor, RidgeCV
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, cross_val_predict
-from sklearn.utils.validation import check_is_fitted, check_memory, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
 from . import __version__
 from .descriptors import (BondOrder, Configuration, Descriptors, Inherent, InherentDistance, PhysicalFields, RadialFunctions,
                                  RestDisplacements, coarse_grained, inherent_structure)
-from .simulation import interaction_of, neighbour_list, read_recipe
+from .simulation import interaction_of, neighbour_list, read_recipe, resume
 from .validation import SpatialBlocks
 
 # %% ../nbs/A4_prediction.ipynb #potential
@@ -379,8 +379,9 @@ class PropensityPredictor(BaseEstimator):
         Label of the species to predict; by default that of most particles.
     n_jobs : int, optional
         Processes for inherent structures and descriptors, as in joblib.
-    memory : path or joblib.Memory, optional
-        Where inherent structures and descriptors are kept, to be found again by the next call.
+    memory : path, optional
+        Folder in which inherent structures and descriptors are kept, to be found again by the next call. Each file is named after all
+        that it depends on: configuration, families, interaction, version and code; one that is damaged is made again.
     progress : bool
         Whether to show a progress bar.
 
@@ -471,9 +472,7 @@ class PropensityPredictor(BaseEstimator):
         if self.interaction_ is not None:
             check_potential(configurations, self.interaction_, self.descriptors_.labels_)
         bare = [Configuration(c.positions, c.species, c.box, inherent=c.inherent, name=c.name) for c in configurations]
-        task = delayed(check_memory(str(self.memory) if isinstance(self.memory, Path) else self.memory).cache(_structure))
-        code = joblib_hash((__version__, inspect.getsource(inspect.getmodule(Descriptors))))
-        tasks = (task(c, self.descriptors_, self.interaction_, code) for c in bare)
+        tasks = (delayed(_structure)(c, self.descriptors_, self.interaction_, self.memory) for c in bare)
         found = tqdm(Parallel(self.n_jobs, return_as="generator")(tasks), "structure", len(bare), unit="configuration",
                      disable=not self.progress)
         inherent, X = zip(*found)
@@ -547,11 +546,19 @@ class PropensityPredictor(BaseEstimator):
         return levels + deviations, np.sqrt(within + np.nan_to_num(first.level_error_)**2)
 
 
-def _structure(configuration, descriptors, interaction, code):
-    "Inherent structure and descriptors of a configuration; the code is there for who caches them: what is kept ends with it."
-    if interaction is not None:
-        configuration = _rested(configuration, interaction, descriptors.labels_)
-    return configuration.inherent, descriptors.transform(configuration)
+def _structure(configuration, descriptors, interaction, memory):
+    "Inherent structure and descriptors of a configuration, from a file in the folder `memory` if it is there."
+    def compute():
+        rested = configuration if interaction is None else _rested(configuration, interaction, descriptors.labels_)
+        inherent = {} if rested.inherent is None else {"inherent": rested.inherent}
+        return inherent | {"X": descriptors.transform(rested)}
+    if memory is None:
+        found = compute()
+    else:
+        code = inspect.getsource(inspect.getmodule(Descriptors))
+        Path(memory).mkdir(parents=True, exist_ok=True)
+        found = resume(Path(memory) / f"{joblib_hash((configuration, descriptors, interaction, __version__, code))}.npz", compute)
+    return found.get("inherent"), found["X"]
 
 
 def _propensity(configuration):

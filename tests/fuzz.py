@@ -39,7 +39,7 @@ os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # a command without --jobs starts no pro
 KINDS = (*READERS, "recipe", "command line")
 WORDS = [b"nan", b"inf", b"-1", b"0", b"-0.0", b"1e308", b"1e-320", b"1000000000000", b"9" * 5000, b"1_0", b"0x10", b"", b"A", b"\0",
          "½".encode(), b"\xff", b"1 1", b"1\n1", b"T", b"_JSON {}", b"[[1]]", b"../a", b"--"]
-LIMIT = 20  # seconds for one input
+LIMIT = 20  # CPU seconds for one input
 
 
 # --- damage
@@ -227,7 +227,7 @@ class Bench:
     def try_one(self, kind, number, seed=0):
         "Make input `number` of a kind and see what comes of it."
         noise = random.Random(f"{seed} {kind} {number}")
-        given, began, before = self.input(kind, noise), time.perf_counter(), peak()
+        given, began, before = self.input(kind, noise), time.process_time(), peak()
         try:
             with clock(LIMIT):
                 outcome = self._command(given) if kind == "command line" else self._file(kind, given)
@@ -235,7 +235,7 @@ class Bench:
         except BaseException as error:
             raise AssertionError(f"{kind}, input {number}: {type(error).__name__}: {str(error)[:2000]}\n{str(given)[:2000]}") from error
         self.outcomes[kind][outcome] += 1
-        self.slowest = max(self.slowest, time.perf_counter() - began)
+        self.slowest = max(self.slowest, time.process_time() - began)
 
     def _file(self, kind, content):
         "Read, and what was read survives our own format."
@@ -282,16 +282,16 @@ def refused(constant):
 
 @contextlib.contextmanager
 def clock(seconds):
-    "End what takes too long."
+    "End what computes for too long."
     def late(*_):
         raise TimeoutError(f"more than {seconds} s")
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
+    before = signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 COMMANDS = [
@@ -329,7 +329,7 @@ def command_line(noise):
 def record(bench, inputs, seed, minutes):
     "The outcome as a page."
     lines = ["# A long run on damaged input", "",
-             f"`python tests/fuzz.py --inputs {inputs} --seed {seed}` on {date.today()}: {minutes:.0f} minutes, the slowest input {bench.slowest:.1f} s, "
+             f"`python tests/fuzz.py --inputs {inputs} --seed {seed}` on {date.today()}: {minutes:.0f} minutes, the slowest input {bench.slowest:.1f} CPU-s (a first command is compiled), "
              f"at most {peak():.0f} MB of memory in all. Every input was refused with a clear error (a `ValueError` that names the file, or exit "
              "code 2 and a message), or read; what was read was written to our own format and came back the same to the last bit.", "",
              "| kind | inputs | refused | read, or carried out |", "|---|---|---|---|"]

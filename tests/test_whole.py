@@ -109,8 +109,8 @@ def test_killed_at_any_moment_it_finishes_the_second_time(name, moment, tmp_path
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_full_disk_leaves_nothing_half(name, tmp_path, undisturbed):
-    "No file may grow beyond 20 kB, as on a full disk: a real error of the system in the middle of a write."
-    code, out, err = Job(name, tmp_path / "full", largest=20_000).finish()
+    "No file may grow beyond some kB, as on a full disk: a real error of the system in the middle of a write."
+    code, out, err = Job(name, tmp_path / "full", largest=1500 if name == "predict" else 20_000).finish()
     assert code == 2 and "File too large" in err.splitlines()[-1] and not out, err
     assert written(tmp_path / "full").items() < undisturbed(name)[0].items()
     assert not [path for path in (tmp_path / "full").rglob(".*.part")]
@@ -129,7 +129,7 @@ def test_a_damaged_cache_is_made_again(damage, tmp_path, undisturbed):
     job = Job("report", tmp_path / "out")
     job.until(lambda: "left out" in job.said("stderr"))
     job.stop(signal.SIGKILL)
-    kept = list((tmp_path / "out/out/unfinished").rglob("output.pkl"))
+    kept = list((tmp_path / "out/out/unfinished").glob("*.npz"))
     assert len(kept) == 3
     for path in kept:
         path.write_bytes(damage(path.read_bytes()))
