@@ -115,7 +115,7 @@ def test_memory_changes_nothing_and_survives_damage(quick, tmp_path):
         path.write_bytes(damage(path.read_bytes()))
     with pytest.warns(UserWarning, match="is damaged, and made again") as told:
         again = PropensityPredictor("lancon", memory=tmp_path / "kept").fit(quick[:3]).predict(quick[3:4])
-    assert len(told) == 4
+    assert sum("is damaged" in str(one.message) for one in told) == 4
     np.testing.assert_array_equal(again, expected)
 
 
