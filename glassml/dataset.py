@@ -687,7 +687,7 @@ def read_extended_xyz(path, density=None):
     def renamed(width, comment):
         values = extxyz.key_val_str_to_dict(comment)
         columns = values.pop("Properties", "species:S:1:pos:R:3").split(":")
-        if (announced := sum(map(int, columns[2::3]))) > width:
+        if (announced := sum(abs(int(number)) for number in columns[2::3])) > width:
             raise ValueError(f"Properties announces {announced} columns, there are {width}")
         columns[::3] = [name if name == "pos" else f"_{name}" for name in columns[::3]]
         known = {key: values.pop(key) for key in ("Lattice", "pbc") if key in values}

