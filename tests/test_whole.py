@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,23 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_
 PROGRAM = "import sys; from glassml.report import main; sys.exit(main())"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forkserver():
+    "The process that others are forked from; it finds this folder by its environment alone."
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        multiprocessing.set_forkserver_preload(["warm"])
+        ensure_running()
+        yield
+
+
 class Job:
     "A command that runs in a folder of its own."
 
     def __init__(self, name, folder, largest=None):
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        forks = multiprocessing.get_context("forkserver")
-        forks.set_forkserver_preload(["warm"])
-        self.process = forks.Process(target=run, args=(name, str(folder), largest))
+        self.process = multiprocessing.get_context("forkserver").Process(target=run, args=(name, str(folder), largest))
         self.process.start()
 
     def said(self, kind):

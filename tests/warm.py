@@ -7,6 +7,8 @@ import sys
 import tempfile
 from importlib.resources import files
 
+from tqdm import tqdm
+
 from glassml.report import main
 
 QUICK = [str(files("glassml") / "data" / "quick_T0.40" / f"0{k}.npz") for k in range(4)]
@@ -30,6 +32,7 @@ def run(name, folder, largest=None):
 
 
 if "pytest" not in sys.modules:  # in the process that others are forked from
+    tqdm.monitor_interval = 0  # no thread, whose lock a fork could inherit
     with tempfile.TemporaryDirectory() as somewhere, contextlib.chdir(somewhere), contextlib.redirect_stderr(io.StringIO()), \
             contextlib.redirect_stdout(io.StringIO()):
         main(COMMANDS["report"])
