@@ -18,6 +18,7 @@ import sys
 import time
 from base64 import b64encode
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -26,6 +27,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from joblib import cpu_count
 from sklearn.model_selection import LeaveOneGroupOut, ShuffleSplit
 from tqdm.auto import tqdm
 
@@ -37,9 +39,10 @@ from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_
                             plot_risk_and_nll, risk_curve)
 from .mlp_capacity import (ARCHITECTURES, first_layer_importance, plot_importance, plot_pearson, plot_training,
                                   sample_scores, train_all, treatment_scores)
-from .prediction import LeftOut, PropensityPredictor, at_rest, left_out, potential, side_by_side
+from .prediction import LeftOut, PropensityPredictor, at_rest, check_potential, left_out, potential, side_by_side
 from .propensity import at, noise_ceiling, plot_propensity_map, plot_spatial_correlation, spatial_correlation, two_clusters
-from .relevance import (contribution, largest, overlap_table, plot_boxed_weights, plot_weight_sizes, plot_weights)
+from .relevance import (contribution, largest, overlap_table, plot_boxed_weights, plot_weight_sizes, plot_weights,
+                               posterior_intervals)
 from .simulation import read_recipe, simulate
 from .validation import (Comparison, accuracy, compare, comparison_table, coverage, effective_sample_size, evaluate, pearson,
                                 plot_reliability, plot_scores)
@@ -156,7 +159,7 @@ def _selections(data, curves, treatments):
 
 def _clear(lasso):
     "The weights of Bayes-Lasso whose 90 % interval excludes zero."
-    low, high = np.quantile(lasso.samples_, [0.05, 0.95], axis=0)
+    low, high = posterior_intervals(lasso)
     return (low > 0) | (high < 0)
 
 # %% ../nbs/A2_report.ipynb #study
@@ -230,6 +233,11 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
     return Study(list(configurations), data, curves, bayes_scores, evidences, treatments, networks, network_pearson,
                  scores, ceiling, selections)
 
+# %% ../nbs/A2_report.ipynb #plain
+def _plain(found):
+    "The same in the words of JSON: lists for arrays, null for what is not finite."
+    return json.loads(json.dumps(found, default=lambda array: array.tolist()), parse_constant=lambda _: None)
+
 # %% ../nbs/A2_report.ipynb #results
 def results(study):
     """The numbers of a study, ready for JSON.
@@ -264,7 +272,7 @@ def results(study):
         pearson={sample: {name: dict(mean=values.mean(), std=values.std()) for name, values in models.items()}
                  for sample, models in study.pearson.items()},
         noise_ceiling=study.ceiling)
-    return json.loads(json.dumps(found, default=lambda number: number.item()))
+    return _plain(found)
 
 # %% ../nbs/A2_report.ipynb #table
 def result_table(found):
@@ -379,7 +387,7 @@ def save_study(study, folder, **about):
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    found = about | results(study)
+    found = _plain(about | results(study))
     with write_whole(folder / "results.json") as part:
         part.write_text(json.dumps(found, indent=2) + "\n")
     for name, figure in draw_figures(study).items():
@@ -476,6 +484,14 @@ def _refuse_repeated(configurations):
     if repeated:
         raise ValueError(f"each configuration must be given once, but {repeated[0]} are the same")
 
+# %% ../nbs/A2_report.ipynb #accuracy-numbers
+def _accuracy_numbers(scores):
+    "An accuracy under the names that every command gives it; each is None where there is nothing to compare with."
+    ceiling, of = scores and scores.ceiling, lambda found, name: found and getattr(found, name)
+    return dict(pooled=of(scores, "pooled"), per_configuration=of(scores, "each"), mean=of(scores, "one_by_one"),
+                ceiling_pooled=of(ceiling, "pooled"), ceiling_per_configuration=of(ceiling, "each"),
+                error=of(scores, "pooled_error"), mean_error=of(scores, "one_by_one_error"))
+
 # %% ../nbs/A2_report.ipynb #report-numbers
 LEVELS = (0.5, 0.9)  # probabilities of the intervals whose coverage is quoted
 
@@ -491,23 +507,17 @@ def report_numbers(report):
     -------
     dict
         `configurations`, `species`, `particles` (of that species), `accuracy` (for each model in sample, random split and left out,
-        each pooled and one by one with errors), `noise_ceiling`, `coverage` (by level, mean over configurations),
-        `independent_particles` (of each configuration). Null where there is none.
+        under the names of `glassml predict`, with the noise ceilings of what is left out), `coverage` (by level, mean over
+        configurations), `independent_particles` (of each configuration). Null where there is none.
     """
-    def numbers(a):
-        return a and dict(pooled=a.pooled, pooled_error=a.pooled_error, one_by_one=a.one_by_one, one_by_one_error=a.one_by_one_error,
-                          each=a.each.tolist())
-
     best = report.left_out
-    ceiling = report.comparisons["best recipe"].left_out.ceiling
     shares = coverage(best.p, best.prediction, best.std, LEVELS, best.groups).mean(axis=0)
-    return dict(
-        configurations=[c.name for c in report.configurations], species=int(report.model.species_), particles=len(best.p),
-        accuracy={name: {how: numbers(getattr(c, how)) for how in ("in_sample", "random_split", "left_out")}
+    return _plain(dict(
+        configurations=[c.name for c in report.configurations], species=report.model.species_, particles=len(best.p),
+        accuracy={name: {how: _accuracy_numbers(getattr(c, how)) for how in ("in_sample", "random_split", "left_out")}
                   for name, c in report.comparisons.items()},
-        noise_ceiling=ceiling and dict(pooled=ceiling.pooled, one_by_one=ceiling.one_by_one, each=ceiling.each.tolist()),
-        coverage={f"{level:g}": float(share) for level, share in zip(LEVELS, shares)},
-        independent_particles=report.independent.tolist(), random_state=report.random_state)
+        coverage={f"{level:g}": share for level, share in zip(LEVELS, shares)},
+        independent_particles=report.independent, random_state=report.random_state))
 
 # %% ../nbs/A2_report.ipynb #report-panels
 def _map_pair(report, axes):
@@ -686,13 +696,13 @@ def save_report(report, folder, **about):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     versions = {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "numba")}
-    numbers = about | report_numbers(report) | dict(glassml=__version__, python=platform.python_version(), versions=versions)
+    numbers = _plain(about) | report_numbers(report) | dict(glassml=__version__, python=platform.python_version(), versions=versions)
     pictures = {name: (_svg(figure), caption) for name, (figure, caption) in report_figures(report).items()}
     written = {f"{name}.svg": svg for name, (svg, _) in pictures.items()}
     written |= {"report.json": json.dumps(numbers, indent=2) + "\n", "report.html": _page(report, pictures, numbers, about)}
     for name, text in written.items():
         with write_whole(folder / name) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="backslashreplace")  # the name of a file need not be text
     return numbers
 
 
@@ -720,7 +730,13 @@ def _what_to_predict(command):
     command.add_argument("--potential", metavar="LAW", help=f"interaction: {LAWS} (default: none, and then no energies, and inherent "
                                                             "structures only where files have them)")
     command.add_argument("--density", type=float, help="number density, for files that have no box")
-    command.add_argument("--jobs", type=int, default=-1, help="processes, -1 for all cores (default -1)")
+    _jobs_and_json(command, -1)
+
+
+def _jobs_and_json(command, jobs=1):
+    "The options of commands that take long."
+    command.add_argument("--jobs", type=int, default=jobs, help=f"processes, at most one a core; -1 for all cores (default {jobs})")
+    command.add_argument("--json", action="store_true", help="print numbers as JSON")
 
 
 def _parser():
@@ -756,7 +772,6 @@ def _parser():
                          help="folder for report.html, report.json and the figures (default glassml-report)")
     _what_to_predict(command)
     command.add_argument("--seed", type=int, default=0, help="seed of the random splits and of the bootstrap (default 0)")
-    command.add_argument("--json", action="store_true", help="print report.json instead of the table")
     command.set_defaults(run=_report_command)
 
     command = commands.add_parser(
@@ -779,7 +794,7 @@ def _parser():
     command.add_argument("--cutoff", type=float, metavar="R", help="how far families see that have a cutoff (default 3; field 6)")
     command.add_argument("--density", type=float, help="number density, for files that have no box")
     command.add_argument("--single", action="store_true", help="single precision")
-    command.add_argument("--jobs", type=int, default=1, help="processes, -1 for all cores (default 1)")
+    _jobs_and_json(command)
     command.set_defaults(run=_descriptors_command)
 
     command = commands.add_parser(
@@ -793,7 +808,6 @@ def _parser():
     _what_to_predict(command)
     command.add_argument("--out", type=Path, default=Path("glassml-prediction.npz"), metavar="P.npz",
                          help="archive of predictions and their standard deviations to write (default glassml-prediction.npz)")
-    command.add_argument("--json", action="store_true", help="print the scores as JSON")
     command.set_defaults(run=_predict_command)
 
     command = commands.add_parser(
@@ -804,7 +818,7 @@ def _parser():
     command.add_argument("recipe", metavar="RECIPE", help="a TOML file, or lancon-2d, ka-2d, ka-3d or quick")
     command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for finished configurations")
     command.add_argument("--work", type=Path, metavar="DIR", help="folder for unfinished work (default DIR/work)")
-    command.add_argument("--jobs", type=int, default=1, help="processes, -1 for all cores (default 1)")
+    _jobs_and_json(command)
     command.set_defaults(run=_simulate_command)
 
     command = commands.add_parser(
@@ -812,17 +826,23 @@ def _parser():
         description="Read files or folders in any readable format and write what is in them to one archive. Nothing is lost.",
         epilog="example: glassml convert T0.44/train T0.44.npz --density 1.2")
     command.add_argument("file", nargs="+", metavar="IN", help="files or folders")
-    command.add_argument("output", metavar="OUT", help="the archive to write, .npz")
+    command.add_argument("output", type=Path, metavar="OUT", help="the archive to write, .npz")
     command.add_argument("--density", type=float, help="number density, for files that have no box")
+    command.add_argument("--json", action="store_true", help="print what was read as JSON")
     command.set_defaults(run=_convert_command)
     return parser
+
+# %% ../nbs/A2_report.ipynb #say
+def _say(options, found, text):
+    "Print numbers, or a text."
+    print(json.dumps(_plain(found), indent=2) if options.json else text)
 
 # %% ../nbs/A2_report.ipynb #study-command
 def _check_writable(out):
     "Refuse a place that cannot be written, before the work and not after it."
     place = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not os.access(place, os.W_OK):
-        raise ValueError(f"--out {out} cannot be written")
+        raise ValueError(f"{out} cannot be written")
 
 
 def _check_folder(out):
@@ -845,20 +865,20 @@ def _study_command(options):
     done = study(configurations, options.species, options.seed, options.epochs, options.unit, progress=True)
     found = save_study(done, options.out, glassml=__version__, files=[Path(f).name for f in options.file],
                        species=options.species, seed=options.seed, max_epochs=options.epochs, unit=options.unit)
-    print(json.dumps(found, indent=2) if options.json else f"{result_table(found)}\n\nwritten to {options.out}")
+    _say(options, found, f"{result_table(found)}\n\nwritten to {options.out}")
 
 
 def _report_command(options):
     "`glassml report`."
-    _check_jobs(options.jobs)
+    jobs = _processes(options.jobs)
     _check_folder(options.out)
     _check_seed(options.seed)
     configurations = _at_time(read_configurations(options.file, options.density), options.time)
-    done = report(configurations, options.potential, _label(options.species, configurations), options.seed, options.jobs,
+    done = report(configurations, options.potential, _label(options.species, configurations), options.seed, jobs,
                   options.out / "unfinished", progress=True)
     found = save_report(done, options.out, files=options.file, potential=options.potential, time=options.time)
     shutil.rmtree(options.out / "unfinished", ignore_errors=True)
-    print(json.dumps(found, indent=2) if options.json else f"{comparison_table(done.comparisons)}\n\nwritten to {options.out}")
+    _say(options, found, f"{comparison_table(done.comparisons)}\n\nwritten to {options.out}")
 
 
 def _label(species, configurations):
@@ -866,22 +886,23 @@ def _label(species, configurations):
     return min(c.species.min() for c in configurations).item() if species == 0 else species
 
 
-def _check_jobs(jobs):
-    "Refuse a number of processes that means nothing."
+def _processes(jobs):
+    "How many processes are meant; more than there are cores would only take memory."
     if jobs < 1 and jobs != -1:
         raise ValueError(f"--jobs must be positive, or -1 for all cores, got {jobs}")
+    return min(jobs, cpu_count())
 
 
 def _check_seed(seed):
     "Refuse a seed that numpy would refuse later."
-    if seed < 0:
-        raise ValueError(f"--seed must not be negative, got {seed}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"--seed must be from 0 to {2**32 - 1}, got {seed}")
 
 
 def _check_archive(out):
-    "Refuse a place for a file that is a folder, or in none."
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        raise ValueError(f"--out {out} must name a file in a folder that exists")
+    "Refuse a place for a file that is no file, or in no folder."
+    if (out.exists() and not out.is_file()) or not out.absolute().parent.is_dir():
+        raise ValueError(f"{out} must name a file in a folder that exists")
     _check_writable(out)
 
 
@@ -899,31 +920,34 @@ def _chosen_families(options, interaction):
 
 def _descriptors_command(options):
     "`glassml descriptors`."
-    _check_jobs(options.jobs)
+    began, jobs = time.perf_counter(), _processes(options.jobs)
     _check_archive(options.out)
     configurations = read_configurations(options.file, options.density)
     interaction = potential(options.potential, configurations[0].positions.shape[1]) if options.potential else None
-    describe = Descriptors(_chosen_families(options, interaction), np.float32 if options.single else float, options.jobs,
+    describe = Descriptors(_chosen_families(options, interaction), np.float32 if options.single else float, jobs,
                            progress=True).fit(configurations)
+    if interaction is not None:
+        check_potential(configurations, interaction, describe.labels_)
     if interaction is not None and (options.inherent or any(FAMILIES[name].compares_rest for name in options.family)):
-        configurations = at_rest(configurations, interaction, describe.labels_, options.jobs, progress=True)
+        configurations = at_rest(configurations, interaction, describe.labels_, jobs, progress=True)
     X = describe.transform(configurations)
     with write_whole(options.out) as part, open(part, "wb") as file:
         np.savez_compressed(file, X=X, names=describe.get_feature_names_out().astype(str),
                             species=np.concatenate([c.species for c in configurations]),
                             configuration=np.repeat(np.arange(len(configurations)), [len(c) for c in configurations]),
                             sources=np.array([c.name for c in configurations]), glassml=__version__)
-    print(f"{X.shape[0]} particles, {X.shape[1]} columns, written to {options.out}")
+    found = dict(configurations=[c.name for c in configurations], particles=X.shape[0], columns=X.shape[1],
+                 seconds=time.perf_counter() - began)
+    _say(options, found, f"{X.shape[0]} particles, {X.shape[1]} columns, written to {options.out}")
 
 
 def _predict_command(options):
     "`glassml predict`."
-    began = time.perf_counter()
-    _check_jobs(options.jobs)
+    began, jobs = time.perf_counter(), _processes(options.jobs)
     _check_archive(options.out)
     training, test = (_at_time(read_configurations(files, options.density), options.time) for files in (options.train, options.test))
     _refuse_repeated(training + test)
-    model = PropensityPredictor(options.potential, _label(options.species, training), options.jobs, progress=True).fit(training)
+    model = PropensityPredictor(options.potential, _label(options.species, training), jobs, progress=True).fit(training)
     prediction, std = model.predict(test, return_std=True)
     rows = [np.flatnonzero(c.species == model.species_) for c in test]
     groups = np.repeat(np.arange(len(test)), [len(some) for some in rows])
@@ -935,10 +959,9 @@ def _predict_command(options):
         scores = accuracy(found["propensity"], prediction, groups, None if runs is None or len(runs) < 2 else runs)
     with write_whole(options.out) as part, open(part, "wb") as file:
         np.savez_compressed(file, **found, species=model.species_, sources=np.array([c.name for c in test]), glassml=__version__)
-    summary = _summary(scores) | dict(species=model.species_, seconds=time.perf_counter() - began)
-    print(json.dumps(summary, indent=2) if options.json else
-          f"{len(prediction)} particles of species {model.species_}: {scores or 'no propensity to compare with'}\n"
-          f"written to {options.out}")
+    _say(options, _accuracy_numbers(scores) | dict(species=model.species_, seconds=time.perf_counter() - began),
+         f"{len(prediction)} particles of species {model.species_}: {scores or 'no propensity to compare with'}\n"
+         f"written to {options.out}")
 
 
 def _at_time(configurations, k):
@@ -951,32 +974,25 @@ def _at_time(configurations, k):
     return [at(c, time=c.times[k]) for c in configurations]
 
 
-def _summary(scores):
-    "Scores as numbers, lists and None."
-    names = ("pooled", "per_configuration", "mean", "ceiling_pooled", "ceiling_per_configuration", "error", "mean_error")
-    if scores is None:
-        return dict.fromkeys(names)
-    ceiling, several = scores.ceiling, len(scores.each) > 1
-    values = (scores.pooled, scores.each.tolist(), scores.one_by_one, ceiling and ceiling.pooled, ceiling and ceiling.each.tolist(),
-              scores.pooled_error if several else None, scores.one_by_one_error if several else None)
-    return dict(zip(names, values))
-
-
 def _simulate_command(options):
     "`glassml simulate`."
-    _check_jobs(options.jobs)
-    refused = simulate(read_recipe(options.recipe), options.out, options.work, options.jobs)
+    began, jobs = time.perf_counter(), _processes(options.jobs)
+    recipe = read_recipe(options.recipe)
+    _check_folder(options.out)
+    refused = simulate(recipe, options.out, options.work, jobs)
     reasons = {c: reason for c, reason in refused.items() if reason}
     for c, reason in reasons.items():
         print(f"configuration {c} was refused, {reason}", file=sys.stderr)
-    print(f"{len(refused) - len(reasons)} of {len(refused)} configurations accepted, in {options.out}")
+    _say(options, dict(accepted=sorted(refused.keys() - reasons.keys()), refused=reasons, seconds=time.perf_counter() - began),
+         f"{len(refused) - len(reasons)} of {len(refused)} configurations accepted, in {options.out}")
 
 
 def _convert_command(options):
     "`glassml convert`."
-    for done in convert(options.file, options.output, options.density):
-        print(f"{done.path}: {done.format}, configurations: {done.configurations}, particles: {done.particles}")
-    print(f"written to {options.output}")
+    _check_archive(options.output)
+    done = convert(options.file, options.output, options.density, progress=True)
+    lines = [f"{one.path}: {one.format}, configurations: {one.configurations}, particles: {one.particles}" for one in done]
+    _say(options, {"files": [one._asdict() | {"path": str(one.path)} for one in done]}, "\n".join([*lines, f"written to {options.output}"]))
 
 # %% ../nbs/A2_report.ipynb #main
 def main(arguments=None):
@@ -993,10 +1009,12 @@ def main(arguments=None):
         Exit code: 0 if all went well, 2 after a mistake in the input, 130 if interrupted.
     """
     options = _parser().parse_args(arguments)
+    with suppress(AttributeError):  # of an output that is no text file
+        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file need not be text
     try:
         options.run(options)
-    except (ValueError, OSError, ImportError) as error:
-        print(f"glassml: {error}", file=sys.stderr)
+    except (ValueError, OSError, ImportError, MemoryError) as error:
+        print(f"glassml: {str(error) or 'not enough memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("glassml: interrupted", file=sys.stderr)
