@@ -463,12 +463,25 @@ class PropensityPredictor(BaseEstimator):
         self.unit_ = float(np.mean([(c.box.prod() / len(c))**(1 / dimension) for c in configurations]))
         fields, details = recipe(self.unit_, self.interaction_, self.inherent_)
         self.descriptors_ = Descriptors(fields + details).fit(configurations)
-        configurations, X = self._described(configurations)
+        configurations, X = self.described(configurations)
         n_details = sum(len(family.names(self.descriptors_.labels_, dimension)) for family in details)
         return configurations, X, np.arange(X.shape[1]) >= X.shape[1] - n_details
 
-    def _described(self, configurations):
-        "Configurations at rest, and their descriptors."
+    def described(self, configurations):
+        """Configurations at rest, and their descriptors.
+
+        Parameters
+        ----------
+        configurations : sequence of Configuration
+            N_1, N_2, … particles.
+
+        Returns
+        -------
+        configurations : list of Configuration
+            Without their propensities.
+        X : (N_1 + N_2 + …, M) array
+            Named by `descriptors_`, particles of all species.
+        """
         if self.interaction_ is not None:
             check_potential(configurations, self.interaction_, self.descriptors_.labels_)
         bare = [Configuration(c.positions, c.species, c.box, inherent=c.inherent, name=c.name) for c in configurations]
@@ -529,7 +542,7 @@ class PropensityPredictor(BaseEstimator):
             if self.inherent_ and self.interaction_ is None and c.inherent is None:
                 raise ValueError(f"{c.name or 'a configuration'} has no inherent structure, as those learned from have; give the potential")
         species, groups = _rows(configurations)
-        configurations, X = self._described(configurations)
+        configurations, X = self.described(configurations)
         some = species == self.species_
         first = self.first_[self.species_]
         levels = first.levels(X[some], groups[some])
