@@ -67,7 +67,7 @@ def test_the_path_is_that_of_a_model_fitted_to_the_others():
     rest = DATA.groups != 2
     model = make_pipeline(StandardScaler(), Ridge(alpha=30.0)).fit(DATA.X[rest], DATA.p[rest])
     np.testing.assert_allclose(path.predictions[1], model.predict(DATA.X[~rest]), atol=1e-8)
-    np.testing.assert_allclose(path.risks[1], np.mean((DATA.p[~rest] - path.predictions[1])**2) / 2 * 2, rtol=1e-8)
+    np.testing.assert_allclose(path.risks[1], np.mean((DATA.p[~rest] - path.predictions[1])**2), rtol=1e-8)
 
 
 def test_the_penalty_is_chosen_on_the_others():
