@@ -306,9 +306,9 @@ def slider(figures, labels, name, start=0):
                                images="\n".join(images)))
 
 # %% ../nbs/A1_explorer.ipynb #slider-html
-_SLIDER = """<div data-lm-suppress-shortcuts="true" style="max-width: 46rem; margin: 0 auto">
+_SLIDER = """<div style="max-width: 46rem; margin: 0 auto">
 <label style="display: flex; gap: 1em">{name}
-<input type="range" min="0" max="{last}" value="{start}" aria-valuetext="{label}" style="flex: 1" oninput="
+<input type="range" data-lm-suppress-shortcuts min="0" max="{last}" value="{start}" aria-valuetext="{label}" style="flex: 1" oninput="
 const box = this.closest('div'), all = box.querySelectorAll('img');
 all.forEach((image, i) => image.style.display = i == this.value ? 'block' : 'none');
 this.ariaValueText = box.querySelector('output').textContent = all[this.value].alt;"></label>
@@ -523,7 +523,7 @@ class Explorer(ipywidgets.VBox):
 
 # %% ../nbs/A1_explorer.ipynb #explorer-parts
 _STEPS = 25
-_TREATMENTS = {"MAP-Ridge": (MAPRidge(), np.geomspace(1e-4, 10, _STEPS)), "MAP-Lasso": (MAPLasso(), np.geomspace(1e-4, 0.1, _STEPS))}
+_TREATMENTS = {"MAP-Ridge": (MAPRidge(), np.geomspace(1e-4, 10, _STEPS)), "MAP-Lasso": (MAPLasso(), np.geomspace(1e-4, 0.05, _STEPS))}
 _WRAP, _COLUMN = dict(flex_flow="row wrap"), dict(flex="1 1 420px", max_width="720px")
 
 
