@@ -19,14 +19,17 @@ import re
 import zipfile
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from importlib.resources import files
 from itertools import islice
+from math import prod
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+from tqdm.auto import tqdm
 
 from .descriptors import (SMALL, Configuration, finite_array, minimum_image, symmetry_function_names,
                                  symmetry_functions)
@@ -92,16 +95,13 @@ def recognise(path):
 # %% ../nbs/02_dataset.ipynb #recognise-parts
 def _recognise_archive(path):
     "The format of an archive, from the names of its arrays."
-    try:
-        with zipfile.ZipFile(path) as archive:
-            keys = {name.removesuffix(".npy") for name in archive.namelist()}
-    except Exception as error:  # a damaged archive can fail in any way
-        raise ValueError(f"{path}: the archive cannot be read: {error}") from None
+    with _opened(path) as archive:
+        keys = {name.removesuffix(".npy") for name in archive.namelist()}
     for name, needed in ARCHIVES.items():
         if needed <= keys:
             return name
     expected = " or ".join(f"{name} ({', '.join(sorted(needed))})" for name, needed in ARCHIVES.items())
-    raise ValueError(f"{path}: an archive with {', '.join(sorted(keys)) or 'nothing'}; expected {expected}")
+    raise ValueError(f"{path}: an archive with {', '.join(sorted(keys))[:200] or 'nothing'}; expected {expected}")
 
 
 def _recognise_text(path, head):
@@ -212,7 +212,7 @@ def _reading(where):
     try:
         yield
     except Exception as error:
-        said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        said = (str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}")[:500]
         raise ValueError(said if said.startswith(where) else f"{where}: {said}") from None
 
 
@@ -269,7 +269,7 @@ def _numbers(text, where):
             raise ValueError(f"{where}: {word[:40]!r} is not a number")
     if not np.isfinite(values).all():
         first = text.split()[int(np.argmin(np.isfinite(values)))]
-        raise ValueError(f"{where}: every number must be finite, got {first}")
+        raise ValueError(f"{where}: every number must be finite, got {first[:40]}")
     return values
 
 # %% ../nbs/02_dataset.ipynb #parse-header
@@ -344,22 +344,42 @@ def read_xy(path, density=None):
 # %% ../nbs/02_dataset.ipynb #read-archive
 def _load(path, *needed):
     "All arrays of an archive, or a `ValueError` that names the file."
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            data = {key: archive[key] for key in archive.files}
-    except Exception as error:  # a damaged archive can fail in any way
-        raise ValueError(f"{path}: the archive cannot be read: {error}") from None
+    with _opened(path) as archive:
+        data = {name: _get(archive, name) for name in (member.removesuffix(".npy") for member in archive.namelist())}
     _need(data, *needed)
-    for key, value in data.items():
-        if not isinstance(value, np.ndarray):
-            raise ValueError(f"{path}: {key} is not an array")
     return data
+
+
+@contextmanager
+def _opened(path):
+    "An archive that is no larger inside than its file allows; whatever fails names the file."
+    with _reading(str(path)), zipfile.ZipFile(path) as archive:
+        packed, size = os.path.getsize(path), sum(member.file_size for member in archive.infolist())
+        if size > max(100 * packed, 2**28):  # 256 MB are no harm
+            raise ValueError(f"refused: unpacked, a file of {packed} bytes would have {size}")
+        if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in archive.infolist()):
+            raise ValueError("refused: packed in a way that numpy does not use")  # and that can unpack to more than it says
+        yield archive
+
+
+def _get(archive, name, expected=None):
+    "Read one array and check it."
+    data = archive.read(f"{name}.npy")
+    if expected and hashlib.sha256(data).hexdigest() != expected:
+        raise ValueError(f"{name} is damaged, its checksum is wrong")
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    shape, _, dtype = (np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0)(file)
+    if prod(shape) * max(dtype.itemsize, 1) > len(data):
+        raise ValueError(f"{name} announces an array of shape {shape}, but has {len(data)} bytes")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _need(data, *keys):
     "Raise unless the keys are there."
     if missing := [key for key in keys if key not in data]:
-        raise ValueError(f"there is no {' and no '.join(missing)}, only {', '.join(map(str, data)) or 'nothing'}")
+        raise ValueError(f"there is no {' and no '.join(missing)}, only {', '.join(map(str, data))[:200] or 'nothing'}")
 
 # %% ../nbs/02_dataset.ipynb #displacements
 def _displacements(initial, ends, box, wrapped=None):
@@ -456,7 +476,7 @@ def read_model(path, density=None):
 
 def _rows(key, data):
     "Take an array (T, N) out of `data`, as T single measurements (T, 1, N)."
-    values, n = finite_array(key, data.pop(key), 2), len(data["initial_positions"])
+    values, n = finite_array(key, data.pop(key), 2), np.size(data["types"])
     if values.shape[1] != n or not len(values):
         raise ValueError(f"{key} must have shape (T, {n}), got {values.shape}")
     return values[:, None]
@@ -542,7 +562,7 @@ def _unpickled(path):
                 raise ValueError(f"refused: place {argument} of the memo in a file of {len(program)} bytes")
         data = _plain(_Unpickler(io.BytesIO(program)).load(), [10 * len(program)])
     except Exception as error:  # a damaged pickle can fail in any way
-        said = str(error) or type(error).__name__
+        said = str(error)[:200] or type(error).__name__
         raise ValueError(said if said.startswith("refused") else f"the pickle cannot be read: {said}") from None
     if not isinstance(data, dict):
         raise ValueError(f"the pickle must hold a dictionary, got {type(data).__name__}")
@@ -664,16 +684,19 @@ def read_extended_xyz(path, density=None):
     """
     extxyz = _ase("extxyz")
 
-    def renamed(comment):
+    def renamed(width, comment):
         values = extxyz.key_val_str_to_dict(comment)
         columns = values.pop("Properties", "species:S:1:pos:R:3").split(":")
+        if (announced := sum(abs(int(number)) for number in columns[2::3])) > width:
+            raise ValueError(f"Properties announces {announced} columns, there are {width}")
         columns[::3] = [name if name == "pos" else f"_{name}" for name in columns[::3]]
         known = {key: values.pop(key) for key in ("Lattice", "pbc") if key in values}
         return known | {"Properties": ":".join(columns)} | {f"_{key}": value for key, value in values.items()}
 
     for where, block in _blocks(path, _xyz_blocks):
         with _reading(where):
-            [atoms] = extxyz.read_xyz(io.StringIO(block), index=slice(None), properties_parser=renamed)
+            width = len(block.split("\n", 3)[2].split())
+            [atoms] = extxyz.read_xyz(io.StringIO(block), index=slice(None), properties_parser=partial(renamed, width))
             found = _from_atoms(atoms, "extended XYZ", where, density)
         yield found
 
@@ -754,6 +777,8 @@ def _dump_blocks(file):
     for line in file:
         header.append(line)
         if line.startswith("ITEM: ATOMS"):
+            if sum("ITEM: NUMBER OF ATOMS" in line for line in header) != 1:  # ASE would take the last
+                raise ValueError("a frame must have one ITEM: NUMBER OF ATOMS")
             n = int(header[header.index("ITEM: NUMBER OF ATOMS\n") + 1])
             rows = list(islice(file, n))
             if len(rows) != n or not all(row.strip() for row in rows):
@@ -874,6 +899,8 @@ def _taken_apart(c, dtype):
     arrays = {key: getattr(c, key) for key in plain if getattr(c, key) is not None}
     arrays |= {f"series/{key}": values for key, values in c.series.items()}
     arrays |= {f"extra/{key}": value for key, value in c.extra.items() if isinstance(value, np.ndarray)}
+    if odd := [key for key in c.extra if not isinstance(key, str)]:
+        raise ValueError(f"extra[{odd[0]!r}] cannot be written: expected a text as its name")
     for key, array in arrays.items():
         if array.dtype.hasobject:
             raise ValueError(f"{key} of {c.name or 'a configuration'} cannot be written: it holds Python objects")
@@ -887,7 +914,7 @@ def _checked_json(key, value):
     "The value, if JSON gives it back as it was."
     value = value.item() if isinstance(value, np.generic) else value
     try:
-        if isinstance(key, str) and repr(json.loads(json.dumps(value))) == repr(value):
+        if repr(json.loads(json.dumps(value))) == repr(value):
             return value
     except (TypeError, ValueError):
         pass
@@ -928,13 +955,13 @@ def read_glassml(path, density=None):
         If a checksum is wrong, something is missing, or the file is of a later version; the message names file and
         array.
     """
-    with _reading(str(path)), zipfile.ZipFile(path) as archive:
+    with _opened(path) as archive:
         text = str(_get(archive, "glassml"))
         if str(_get(archive, "sha256")) != hashlib.sha256(text.encode()).hexdigest():
-            raise ValueError(f"{path}: glassml is damaged, its checksum is wrong")
+            raise ValueError("glassml is damaged, its checksum is wrong")
         header = json.loads(text)
         if header["version"] != VERSION:
-            raise ValueError(f"{path}: version {header['version']} of the format; this package reads version {VERSION}")
+            raise ValueError(f"version {header['version']} of the format; this package reads version {VERSION}")
         for number, entry in enumerate(header["configurations"]):
             arrays = {key: _get(archive, f"{number}/{key}", expected) for key, expected in entry["sha256"].items()}
             series, extra = (_split_off(kind, arrays) for kind in ("series/", "extra/"))
@@ -946,14 +973,6 @@ def read_glassml(path, density=None):
 def _split_off(kind, arrays):
     "Take the arrays whose names begin so out of the others."
     return {key.removeprefix(kind): arrays.pop(key) for key in list(arrays) if key.startswith(kind)}
-
-
-def _get(archive, name, expected=None):
-    "Read one array and check it."
-    data = archive.read(f"{name}.npy")
-    if expected and hashlib.sha256(data).hexdigest() != expected:
-        raise ValueError(f"{archive.filename}: {name} is damaged, its checksum is wrong")
-    return np.lib.format.read_array(io.BytesIO(data), allow_pickle=False)
 
 # %% ../nbs/02_dataset.ipynb #readers
 READERS = {
@@ -968,7 +987,17 @@ READERS = {
 
 # %% ../nbs/02_dataset.ipynb #convert
 class Converted(NamedTuple):
-    """What became of one file: its path, its format, and how many configurations and particles it held."""
+    """What became of one file.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    format : str
+        Its format, as `recognise` names it.
+    configurations, particles : int
+        How many it held.
+    """
 
     path: Path
     format: str
@@ -976,7 +1005,7 @@ class Converted(NamedTuple):
     particles: int
 
 
-def convert(paths, output, density=None):
+def convert(paths, output, density=None, progress=False):
     """Write the configurations of any files to one archive in this package's own format.
 
     Parameters
@@ -987,6 +1016,8 @@ def convert(paths, output, density=None):
         The archive; it may not be one of the files.
     density : float, optional
         Number density, for files that have no box.
+    progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -1005,13 +1036,15 @@ def convert(paths, output, density=None):
         raise ValueError(f"{output} is to be written, and read too")
     sizes = {path: [] for path in paths}
 
-    def counted():
+    def counted(bar):
         for path in paths:
             for configuration in iter_configurations(path, density):
                 sizes[path].append(len(configuration))
                 yield configuration
+            bar.update()
 
-    write_configurations(output, counted())
+    with tqdm(total=len(paths), desc="files", unit="file", disable=not progress) as bar:
+        write_configurations(output, counted(bar))
     return [Converted(path, recognise(path), len(n), sum(n)) for path, n in sizes.items()]
 
 # %% ../nbs/02_dataset.ipynb #plot-propensities

@@ -663,7 +663,7 @@ def plot_renumbering(first, second, title="", ax=None):
     if ax is None:
         _, ax = plt.subplots(figsize=(3.6, 3.6))
     ax.axline((first.mean(), first.mean()), slope=1, color="0.7", linewidth=1)
-    ax.plot(first, second, ".", markersize=3)
+    ax.plot(first, second, ".", markersize=3, rasterized=True)
     ax.set(xlabel="one numbering", ylabel="another numbering", title=title)
     return ax
 

@@ -40,17 +40,15 @@ def as_layers(theta, shapes):
     theta : (S · P,) tensor
         The P parameters of S networks, layer by layer.
     shapes : sequence of (inputs, outputs)
-        Of every layer.
+        Of every layer, with what is always one.
 
     Returns
     -------
-    list of (weights (S, inputs, outputs), biases (S, 1, outputs))
-        Views of θ, one pair a layer.
+    list of tensors (S, inputs, outputs)
+        Views of θ, one a layer.
     """
-    S = len(theta) // sum((i + 1) * o for i, o in shapes)
-    shapes = [(S, *shape) for i, o in shapes for shape in ((i, o), (1, o))]
-    views = [part.view(shape) for part, shape in zip(theta.split([s * i * o for s, i, o in shapes]), shapes)]
-    return list(zip(views[::2], views[1::2]))
+    S = len(theta) // sum(i * o for i, o in shapes)
+    return [part.view(S, *shape) for part, shape in zip(theta.split([S * i * o for i, o in shapes]), shapes)]
 
 # %% ../nbs/06_mlp_capacity.ipynb #layout
 class Layout:
@@ -66,10 +64,10 @@ class Layout:
     Attributes
     ----------
     shapes : list of (inputs, outputs)
-        Of every layer of the wide network, the output last.
+        Of every layer of the wide network, with what is always one; the output last.
     reads : list of int
         Layers that the output reads, side by side; 0 is the input.
-    blocks : list of list of (layer, rows, columns)
+    blocks : list of list of (layer, rows, row of the bias, columns)
         For each architecture, the parts of those layers that are its own.
     """
 
@@ -77,23 +75,23 @@ class Layout:
         depth, everywhere = max(map(len, architectures)), range(len(architectures))
         units = [[h[l] if l < len(h) else 0 for h in architectures] for l in range(depth)]
         own = [[slice(0, n_inputs)] * len(architectures), *([slice(end - n, end) for n, end in zip(row, accumulate(row))] for row in units)]
-        widths = [n_inputs, *map(sum, units)]
+        widths = [n_inputs + 1, *(sum(row) + 1 for row in units)]
         self.reads = sorted({len(h) for h in architectures})
-        start = dict(zip(self.reads, accumulate(widths[l] for l in self.reads)))
-        self.shapes = [*pairwise(widths), (start[self.reads[-1]], len(architectures))]
-        self.blocks = [[(l, own[l][a], own[l + 1][a]) for l in range(len(architectures[a]))] for a in everywhere]
+        end = dict(zip(self.reads, accumulate(widths[l] for l in self.reads)))
+        self.shapes = [*pairwise(widths), (end[self.reads[-1]], len(architectures))]
+        self.blocks = [[(l, own[l][a], widths[l] - 1, own[l + 1][a]) for l in range(len(architectures[a]))] for a in everywhere]
         for a, blocks in zip(everywhere, self.blocks):
-            last, offset = own[len(blocks)][a], start[len(blocks)] - widths[len(blocks)]
-            blocks.append((depth, slice(offset + last.start, offset + last.stop), slice(a, a + 1)))
+            last, offset = own[len(blocks)][a], end[len(blocks)] - widths[len(blocks)]
+            blocks.append((depth, slice(offset + last.start, offset + last.stop), end[len(blocks)] - 1, slice(a, a + 1)))
 
     def part(self, theta, a):
-        """The layers of architecture a, a list of (weights, biases): views of θ."""
+        """The layers of architecture a, a list of (weights (S, inputs, outputs), biases (S, 1, outputs)): views of θ."""
         layers = as_layers(theta, self.shapes)
-        return [(layers[l][0][:, rows, columns], layers[l][1][:, :, columns]) for l, rows, columns in self.blocks[a]]
+        return [(layers[l][:, rows, columns], layers[l][:, bias : bias + 1, columns]) for l, rows, bias, columns in self.blocks[a]]
 
     def owners(self, S):
-        """Which of the S × A networks each parameter in θ belongs to, −1 where it is always zero."""
-        owner = torch.full((S * sum((i + 1) * o for i, o in self.shapes),), -1)
+        """Which of the S × A networks each parameter in θ belongs to, −1 where it is fixed: zero, or what hands on the one."""
+        owner = torch.full((S * sum(i * o for i, o in self.shapes),), -1)
         for a in range(len(self.blocks)):
             for part in (part for layer in self.part(owner, a) for part in layer):
                 part[:] = (torch.arange(S) * len(self.blocks) + a)[:, None, None]
@@ -108,10 +106,10 @@ def activations(layers, x, reads=None):
 
     Parameters
     ----------
-    layers : list of (weights, biases)
+    layers : list of (S, inputs, outputs) tensors
         As made by `as_layers`.
-    x : (S, n, M) tensor
-        Inputs, those of each network.
+    x : (S, n, M + 1) tensor
+        Inputs, those of each network, a one after each.
     reads : list of int, optional
         Layers that the output reads, side by side; the last hidden one if not given.
 
@@ -121,11 +119,10 @@ def activations(layers, x, reads=None):
         The input, each hidden layer, what the output reads, and the output.
     """
     h = [x]
-    for W, b in layers[:-1]:
-        h.append(torch.nn.functional.leaky_relu_(torch.baddbmm(b, h[-1], W), SLOPE))
-    W, b = layers[-1]
+    for W in layers[:-1]:
+        h.append(torch.nn.functional.leaky_relu_(torch.bmm(h[-1], W), SLOPE))
     read = torch.cat([h[l] for l in reads], 2) if reads and len(reads) > 1 else h[-1]
-    return [*h, read, torch.baddbmm(b, read, W)]
+    return [*h, read, torch.bmm(read, layers[-1])]
 
 # %% ../nbs/06_mlp_capacity.ipynb #backpropagate
 def backpropagate(layers, h, delta, gradients, reads=None):
@@ -133,7 +130,7 @@ def backpropagate(layers, h, delta, gradients, reads=None):
 
     Parameters
     ----------
-    layers, gradients : list of (weights, biases)
+    layers, gradients : list of (S, inputs, outputs) tensors
         As made by `as_layers`; the second is overwritten.
     h : list of tensors (S, n, units)
         From `activations`.
@@ -144,42 +141,84 @@ def backpropagate(layers, h, delta, gradients, reads=None):
     """
     *h, read, _ = h
     reads = reads or [len(h) - 1]
-    _gradient(read, delta, gradients[-1])
-    arriving = torch.bmm(delta, layers[-1][0].mT).split([h[l].shape[2] for l in reads], 2)
+    torch.bmm(read.mT, delta, out=gradients[-1])
+    arriving = torch.bmm(delta, layers[-1].mT).split([h[l].shape[2] for l in reads], 2)
     arriving, delta = dict(zip(reads, arriving)), None
     for l in reversed(range(1, len(layers))):
-        above = None if delta is None else torch.bmm(delta, layers[l][0].mT)
+        above = None if delta is None else torch.bmm(delta, layers[l].mT)
         delta = above if l not in reads else arriving[l] if above is None else above + arriving[l]
         delta = torch.ops.aten.leaky_relu_backward(delta, h[l], SLOPE, True)
-        _gradient(h[l - 1], delta, gradients[l - 1])
-
-
-def _gradient(h, delta, gradient):
-    "Derivatives by the weights and biases of one layer, into `gradient`."
-    torch.bmm(h.mT, delta, out=gradient[0])
-    torch.sum(delta, 1, keepdim=True, out=gradient[1])
+        torch.bmm(h[l - 1].mT, delta, out=gradients[l - 1])
 
 # %% ../nbs/06_mlp_capacity.ipynb #adam
-def adam(theta, gradient, mean, square, t, rate, β1=0.9, β2=0.999, ε=1e-8):
-    """The t-th step of Adam (Kingma and Ba, 2015), in place; all tensors have the shape of θ, t counts from 1."""
-    mean.lerp_(gradient, 1 - β1)
-    square.mul_(β2).addcmul_(gradient, gradient, value=1 - β2)
-    unbias = (1 - β2**t) ** 0.5
-    theta.addcdiv_(mean, square.sqrt().add_(ε * unbias), value=-rate * unbias / (1 - β1**t))
+def adam(theta, gradient, mean, square, t, rate):
+    """A step of Adam, in place.
+
+    Parameters
+    ----------
+    theta, gradient : tensor
+        Weights, and the derivative of the loss by them.
+    mean, square : tensor
+        Running means of the gradient and of its square, of the same shape; zero before the first step.
+    t : tensor of one number
+        Counts the steps; zero before the first.
+    rate : float
+        Learning rate.
+
+    References
+    ----------
+    Kingma and Ba, 3rd International Conference on Learning Representations (2015).
+    """
+    torch._fused_adam_([theta], [gradient], [mean], [square], [], [t.add_(1)], lr=rate, beta1=0.9, beta2=0.999, eps=1e-8,
+                       weight_decay=0.0, amsgrad=False, maximize=False)  # as torch.optim.Adam(fused=True), without its bookkeeping
 
 # %% ../nbs/06_mlp_capacity.ipynb #losses
 def squared(φ, p, points=None):
-    """Mean squared error, (S, A), of predictions φ (S, n, A) of propensities p (S, n, 1)."""
+    """Mean squared error.
+
+    Parameters
+    ----------
+    φ : (S, n, A) tensor
+        Predictions of A networks on S splits.
+    p : (S, n, 1) tensor
+        Propensities.
+    points : (S, n) tensor, optional
+        Which particles they are; not needed here.
+
+    Returns
+    -------
+    (S, A) tensor
+    """
     return (φ - p).square().mean(1)
 
 
 def absolute(φ, p, points=None):
-    """Mean absolute error; arguments as in `squared`."""
+    """Mean absolute error.
+
+    Parameters
+    ----------
+    φ, p, points : tensor
+        As in `squared`.
+
+    Returns
+    -------
+    (S, A) tensor
+    """
     return (φ - p).abs().mean(1)
 
 
 def negative_pearson(φ, p, points=None):
-    """Pearson coefficient with the opposite sign; arguments as in `squared`."""
+    """Pearson coefficient with the opposite sign.
+
+    Parameters
+    ----------
+    φ, p, points : tensor
+        As in `squared`.
+
+    Returns
+    -------
+    (S, A) tensor
+    """
     φ, p = φ - φ.mean(1, keepdim=True), p - p.mean(1, keepdim=True)
     return -(φ * p).sum(1) / (φ.square().sum(1) * p.square().sum(1)).sqrt()
 
@@ -188,7 +227,19 @@ LOSSES = dict(squared=squared, absolute=absolute, pearson=negative_pearson)
 
 
 def derivative(loss, φ, p, points=None):
-    """Derivative of a loss by the predictions, of the shape of φ."""
+    """Derivative of a loss by the predictions.
+
+    Parameters
+    ----------
+    loss : callable
+        `squared`, or another function of φ, p and points.
+    φ, p, points : tensor
+        As in `squared`.
+
+    Returns
+    -------
+    (S, n, A) tensor
+    """
     if loss is squared:
         return (φ - p) * (2 / p.shape[1])
     with torch.inference_mode(False), torch.enable_grad():
@@ -399,7 +450,7 @@ def _shuffled(points, size, generators):
     """Training points of every member in a new order, `size` of them staying together; (S, n)."""
     packs = points.unflatten(1, (-1, size))
     order = torch.stack([torch.randperm(packs.shape[1], generator=g) for g in generators]).to(points.device)
-    return packs.take_along_dim(order[..., None], 1).flatten(1)
+    return packs.gather(1, order[..., None].expand(-1, -1, size)).flatten(1)
 
 
 def _cuts(n, size, n_batches):
@@ -415,10 +466,11 @@ def _loss(loss):
 
 
 def _inputs(X, centre, scale, kind):
-    """Function that takes members and their points to inputs (S, n, M)."""
+    """Function that takes members and their points to inputs (S, n, M + 1), a one after each."""
     alike = (centre == 0).all() and (scale == 1).all()  # all splits see the same inputs
     banks = zip(centre[:1], scale[:1]) if alike else zip(centre, scale)
-    bank, n_splits = torch.cat([torch.from_numpy((X - c) / s).to(**kind) for c, s in banks]), len(centre)
+    bank = torch.cat([torch.nn.functional.pad(torch.from_numpy((X - c) / s), (0, 1), value=1).to(**kind) for c, s in banks])
+    n_splits = len(centre)
 
     def inputs(members, points):
         rows = points if alike else points + (members % n_splits * len(X))[:, None]
@@ -435,7 +487,7 @@ def _calibrate(training, X, p, points):
 
 # %% ../nbs/06_mlp_capacity.ipynb #stack
 class Stack:
-    """S members that learn side by side, each with all architectures of a layout: parameters, and what Adam remembers.
+    """S members that learn side by side, each with all architectures of a layout: parameters, the best so far, and what Adam remembers.
 
     Parameters
     ----------
@@ -449,9 +501,11 @@ class Stack:
     """
 
     def __init__(self, layout, seeds, scaled_start=False, device=None, dtype=torch.float64):
-        self.layout, self.t = layout, 0
-        owner = layout.owners(len(seeds))
-        theta = torch.zeros(len(owner), dtype=torch.float64)
+        self.layout, self.t = layout, torch.zeros((), device=device)
+        free = layout.owners(len(seeds)) >= 0
+        theta = torch.zeros(len(free), dtype=torch.float64)
+        for W in as_layers(theta, layout.shapes)[:-1]:
+            W[:, -1, -1] = 1
         for s, seed in enumerate(seeds):
             for a in range(len(layout.blocks)):
                 generator = torch.Generator().manual_seed(seed)
@@ -459,49 +513,40 @@ class Stack:
                     size = layer[0].shape[1] ** 0.5 if scaled_start else 1
                     for part in layer:
                         part[s] = (2 * torch.rand(part[s].shape, generator=generator, dtype=torch.float64) - 1) / size
-        self.owner = owner.clamp(min=0).to(device)
-        self.free = (owner >= 0).to(device, dtype) if (owner < 0).any() else None
-        self._hold(torch.stack([theta, *torch.zeros(3, len(theta), dtype=torch.float64)]).to(device, dtype))
+        zero = torch.zeros_like(theta)
+        self._hold(torch.stack([theta, theta, zero, zero, zero, free]).to(device, dtype))
 
     def _hold(self, state):
         self.state = state
-        self.theta, self.gradient, self.mean, self.square = state
-        self.layers, self.gradients = (as_layers(part, self.layout.shapes) for part in state[:2])
+        self.theta, self.best, self.gradient, self.mean, self.square, self.free = state
+        self.layers, self.gradients = (as_layers(part, self.layout.shapes) for part in (self.theta, self.gradient))
+        self.owner = self.layout.owners(len(self.layers[0])).clamp(min=0).to(state.device)
 
     def keep(self, members):
         """Go on with some members only."""
-        self.owner = self.layout.owners(int(members.sum())).clamp(min=0).to(self.owner.device)
-        self.free = None if self.free is None else _rows(self.free, members, self.layout)
-        self._hold(torch.stack([_rows(vector, members, self.layout) for vector in self.state]))
+        rows = [[layer[members].flatten() for layer in as_layers(vector, self.layout.shapes)] for vector in self.state]
+        self._hold(torch.stack([torch.cat(row) for row in rows]))
 
-    def copy(self, networks, theta, members):
-        """Copy the parameters of the networks (S, A) that are marked into θ, where the stack has only some of its members."""
-        marked = networks.flatten()[self.owner]
-        for ours, theirs, mark in zip(*(_parts(vector, self.layout) for vector in (self.theta, theta, marked))):
-            theirs[members] = torch.where(mark, ours, theirs[members])
+    def remember(self, networks):
+        """Take the present parameters of the networks (S, A) that are marked for their best."""
+        torch.where(networks.flatten()[self.owner], self.theta, self.best, out=self.best)
+
+    def hand_over(self, theta, members):
+        """Write the best parameters into θ, in which those of the stack are some of the members."""
+        for theirs, ours in zip(as_layers(theta, self.layout.shapes), as_layers(self.best, self.layout.shapes)):
+            theirs[members] = ours
 
     def predict(self, x):
-        """Predictions (S, n, A) for inputs (S, n, M)."""
+        """Predictions (S, n, A) for inputs (S, n, M + 1)."""
         return activations(self.layers, x, self.layout.reads)[-1]
 
     def step(self, x, p, rate, loss=squared, points=None):
-        """One step of Adam on inputs (S, n, M) and targets (S, n, 1); returns the predictions (S, n, A) before it."""
+        """One step of Adam on inputs (S, n, M + 1) and targets (S, n, 1); returns the predictions (S, n, A) before it."""
         h = activations(self.layers, x, self.layout.reads)
         backpropagate(self.layers, h, derivative(loss, h[-1], p, points), self.gradients, self.layout.reads)
-        if self.free is not None:
-            self.gradient.mul_(self.free)
-        self.t += 1
+        self.gradient.mul_(self.free)
         adam(self.theta, self.gradient, self.mean, self.square, self.t, rate)
         return h[-1]
-
-def _parts(vector, layout):
-    "Weights and biases of all layers, one after the other, in a vector like θ."
-    return [part for layer in as_layers(vector, layout.shapes) for part in layer]
-
-
-def _rows(vector, members, layout):
-    "Those entries of a vector like θ that belong to some members."
-    return torch.cat([part[members].flatten() for part in _parts(vector, layout)])
 
 # %% ../nbs/06_mlp_capacity.ipynb #train
 def train_all(X, p, splits, architectures, max_epochs=10000, patience=0.3, n_batches=10, rate=5e-3, standardise=False,
@@ -563,31 +608,31 @@ def train_all(X, p, splits, architectures, max_epochs=10000, patience=0.3, n_bat
     layout, A, S = Layout(X.shape[1], list(architectures.values())), len(architectures), len(training)
     dealers = [torch.Generator().manual_seed(2**32 + random_state + s) for s in range(S)]
 
-    alive, points = torch.arange(S, device=device), validation  # members still in the stack, and what they are tested on
     errors = torch.full((2, S, A, max_epochs), torch.nan, **kind)
-    best_epoch, lowest = torch.zeros(S, A, dtype=torch.long, device=device), torch.full((S, A), torch.inf, **kind)
     with _one_thread(), torch.inference_mode():
         stack = Stack(layout, range(random_state, random_state + S), scaled_start, **kind)
-        best, cuts = stack.theta.clone(), _cuts(training.shape[1], size, n_batches)
-        x_valid, p_valid = inputs(alive, validation), targets[validation]
+        best, cuts = stack.best.clone(), _cuts(training.shape[1], size, n_batches)
+        alive, points = torch.arange(S, device=device), validation  # members still in the stack, and what they are tested on
+        x_valid, p_valid = inputs(alive, points), targets[points]
+        lowest, since = torch.full((S, A), torch.inf, **kind), torch.zeros(S, A, dtype=torch.long, device=device)  # best error, and its epoch
         for epoch in range(max_epochs):
             order = _shuffled(training[alive], size, [dealers[s] for s in alive.tolist()])
             q = targets[order]
             φ = [stack.step(inputs(alive, batch), goal, rate, loss, batch)
                  for batch, goal in zip(order.tensor_split(cuts, 1), q.tensor_split(cuts, 1))]
             error = loss(stack.predict(x_valid), p_valid, points)
-            goes = epoch - 1 - best_epoch[alive] < patience * max_epochs
+            goes = epoch - 1 - since < patience * max_epochs
             history = torch.stack([(torch.cat(φ, 1) - q).square().mean(1), error])
             errors[:, alive, :, epoch] = torch.where(goes, history, torch.nan)
 
-            better = goes & (error < lowest[alive])
+            better = goes & (error < lowest)
             if better.any():
-                stack.copy(better, best, alive)
-                lowest[alive] = torch.where(better, error, lowest[alive])
-                best_epoch[alive] = torch.where(better, epoch, best_epoch[alive])
-            stays = (epoch - best_epoch[alive] < patience * max_epochs).any(1)
+                stack.remember(better)
+                lowest, since = torch.where(better, error, lowest), torch.where(better, epoch, since)
+            stays = (epoch - since < patience * max_epochs).any(1) & (epoch < max_epochs - 1)
             if not stays.all():
-                alive, points, x_valid, p_valid = (part[stays] for part in (alive, points, x_valid, p_valid))
+                stack.hand_over(best, alive)
+                alive, points, x_valid, p_valid, lowest, since = (part[stays] for part in (alive, points, x_valid, p_valid, lowest, since))
                 stack.keep(stays)
             if len(alive) == 0:
                 break
@@ -597,14 +642,26 @@ def train_all(X, p, splits, architectures, max_epochs=10000, patience=0.3, n_bat
         weights, biases = zip(*[(W.cpu().numpy().copy(), b.cpu().numpy().copy()) for W, b in layout.part(best, a)])
         centre, scale = (np.tile(moment, (n_seeds, 1, 1)) for moment in scaling)
         history = errors[:, :, a, : epoch + 1].cpu().numpy().astype(float)
-        trained[name] = Training(weights, biases, centre, scale, *history, best_epoch[:, a].cpu().numpy())
+        trained[name] = Training(weights, biases, centre, scale, *history, np.nan_to_num(history[1], nan=np.inf).argmin(1))
         if loss is negative_pearson:
             _calibrate(trained[name], X, p, training.cpu().numpy())
     return trained
 
 
 def train(X, p, splits, hidden, max_epochs=10000, **protocol):
-    """Train one architecture on every split: `train_all` for a single one, whose `Training` it returns."""
+    """Train one architecture on every split.
+
+    Parameters
+    ----------
+    X, p, splits, max_epochs, **protocol
+        As in `train_all`.
+    hidden : tuple of int
+        Units of the hidden layers.
+
+    Returns
+    -------
+    Training
+    """
     return train_all(X, p, splits, {"": hidden}, max_epochs, **protocol)[""]
 
 # %% ../nbs/06_mlp_capacity.ipynb #mlp
@@ -659,7 +716,19 @@ class MLP(RegressorMixin, BaseEstimator):
 
 # %% ../nbs/06_mlp_capacity.ipynb #moving-average
 def moving_average(errors, window):
-    """Mean of the last `window` values at every epoch, fewer at the beginning; (E,) to (E,)."""
+    """Mean of the last values at every epoch.
+
+    Parameters
+    ----------
+    errors : (E,) array
+        A value for each epoch.
+    window : int
+        How many values to average; fewer at the beginning.
+
+    Returns
+    -------
+    (E,) array
+    """
     sums = np.cumsum(np.concatenate([[0], errors]))
     last = np.arange(1, len(sums))
     first = np.maximum(last - window, 0)

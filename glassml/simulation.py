@@ -19,7 +19,7 @@ import os
 import tempfile
 import time
 import tomllib
-import zipfile
+import warnings
 from dataclasses import asdict, dataclass, fields, replace
 from importlib.resources import files
 from pathlib import Path
@@ -32,6 +32,7 @@ from numba import njit
 from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
+from . import __version__
 from .dataset import read_configurations, write_configurations, write_whole
 from .descriptors import (Configuration, finite_array, interaction_table, minimum_image, pair_energy, pair_force,
                                  potential_energy, wrap)
@@ -182,7 +183,7 @@ def _numbers(name, value, shape):
 
 def _is_multiple(time, unit):
     "Whether a time is a whole number of units, up to rounding, and at least one."
-    return round(time / unit) >= 1 and abs(time / unit - round(time / unit)) < 1e-6
+    return 0.5 <= time / unit < np.inf and abs(time / unit - round(time / unit)) < 1e-6
 
 
 def _sweeps(recipe, duration):
@@ -216,10 +217,10 @@ def read_recipe(source):
         table = tomllib.loads(place.read_text(encoding="utf-8"))
         known = {field.name for field in fields(Recipe)}
         if unknown := table.keys() - known:
-            raise ValueError(f"unknown key {', '.join(sorted(unknown))}; the keys are {', '.join(sorted(known))}")
+            raise ValueError(f"unknown key {', '.join(sorted(unknown))[:100]}; the keys are {', '.join(sorted(known))}")
         return Recipe(**{key: _as_tuple(value) for key, value in table.items()})
-    except (ValueError, TypeError) as error:  # a TypeError says which key is missing
-        raise ValueError(f"{source}: {str(error).removeprefix('Recipe.__init__() ')}") from None
+    except (ValueError, TypeError, RecursionError) as error:  # a TypeError says which key is missing
+        raise ValueError(f"{source}: {str(error).removeprefix('Recipe.__init__() ')[:500]}") from None
 
 
 def _as_tuple(value):
@@ -593,10 +594,8 @@ def _saved_chain(engine, recipe, rng, record):
                 thermo=np.array(record["thermo"]), frames=np.array(record["frames"]), accepted=record["accepted"])
 
 
-def _continued_chain(recipe, path):
-    "The state of a chain from its file."
-    with np.load(path) as saved:
-        state = dict(saved)
+def _continued_chain(recipe, state):
+    "The state of a chain from its arrays."
     engine, rng = start_engine(recipe, state["positions"], state["species"]), np.random.default_rng()
     rng.bit_generator.state = json.loads(str(state["rng"]))
     velocities = engine.gather_atoms("v", 1, 3)
@@ -615,7 +614,7 @@ def equilibrate(recipe, configuration, checkpoint=None):
     configuration : int
         Its number, which decides its random numbers.
     checkpoint : path, optional
-        A file to keep the state of the chain in; if it is there, the chain goes on from it.
+        A file to keep the state of the chain in; if it is there, and not damaged, the chain goes on from it.
 
     Returns
     -------
@@ -624,17 +623,19 @@ def equilibrate(recipe, configuration, checkpoint=None):
         `pressures`, `temperatures` and `correlations`, the self-intermediate scattering function over a segment;
         `inherent_energy`, and the swap `acceptance` over all stages.
     """
-    resumed = checkpoint is not None and Path(checkpoint).exists()
-    engine, rng, record = _continued_chain(recipe, checkpoint) if resumed else _new_chain(recipe, configuration)
+    state = None if checkpoint is None else _stored(checkpoint)
+    engine, rng, record = _new_chain(recipe, configuration) if state is None else _continued_chain(recipe, state)
     schedule = [temperature for temperature, duration in recipe.cooling for _ in range(_sweeps(recipe, duration))]
     last = _sweeps(recipe, recipe.cooling[-1][1])
     edges = np.linspace(len(schedule) - last, len(schedule), 11).round().astype(int)[:-1]
     first = len(record["thermo"])
     for done, temperature in enumerate(schedule[first:], start=first):
-        if done == first or temperature != schedule[done - 1]:
-            thermostat(engine, recipe, temperature)
-        if checkpoint is not None and done > first and done % (last // 10) == 0:
+        kept = checkpoint is not None and done > first and done % (last // 10) == 0
+        if kept:  # and go on from what was kept, as after an interruption: so that one leaves no trace
             save_arrays(checkpoint, **_saved_chain(engine, recipe, rng, record))
+            engine, rng, record = _continued_chain(recipe, _stored(checkpoint))
+        if kept or done == first or temperature != schedule[done - 1]:
+            thermostat(engine, recipe, temperature)
         if done in edges[len(record["frames"]):]:
             record["frames"].append(_unwrapped_positions(engine, recipe))
         engine.command(f"run {round(recipe.swap_every / recipe.timestep)}")
@@ -746,7 +747,7 @@ def save_arrays(path, **arrays):
 
 # %% ../nbs/A0_simulation.ipynb #resume
 def resume(path, compute):
-    """The arrays in a file, computed and written first if the file is not there.
+    """The arrays in a file, computed and written first if the file is not there, or damaged.
 
     Parameters
     ----------
@@ -759,18 +760,30 @@ def resume(path, compute):
     -------
     dict of arrays
 
-    Raises
-    ------
-    ValueError
+    Warns
+    -----
+    UserWarning
         If the file is damaged.
     """
-    if not Path(path).exists():
+    found = _stored(path)
+    if found is None:
         save_arrays(path, **compute())
+        found = _stored(path)
+    return found
+
+
+def _stored(path):
+    "The arrays in a file; None if it is not there, or damaged, which is told."
     try:
         with np.load(path) as stored:
             return dict(stored)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged; remove it, and it is made again") from error
+    except FileNotFoundError:
+        pass
+    except PermissionError:
+        raise
+    except Exception:  # a damaged archive can fail in any way
+        warnings.warn(f"{path} is damaged, and made again")
+    return None
 
 # %% ../nbs/A0_simulation.ipynb #observed
 def observed(recipe, glass, displacements):
@@ -900,17 +913,19 @@ def _missing_runs(recipe, c, there):
 
 # %% ../nbs/A0_simulation.ipynb #pieces
 def _claim(recipe, work):
-    "Make the folder and write the recipe into it, or check that the recipe there is the same but for its numbers."
+    "Make the folder and write recipe and version into it, or check that those there are the same but for its numbers."
     path = work / "recipe.json"
     work.mkdir(parents=True, exist_ok=True)
     if path.exists():
         try:
             theirs = json.loads(path.read_text())
         except ValueError as error:
-            raise ValueError(f"{path} is damaged; remove it, and it is made again") from error
+            raise ValueError(f"{path} is damaged, so nobody knows what {work} belongs to; remove that") from error
+        if theirs.get("glassml") != __version__:
+            raise ValueError(f"{work} was made with glassml = {theirs.get('glassml')}, not {__version__}")
         _check_same(recipe, theirs, work)
     with write_whole(path) as part:
-        part.write_text(json.dumps(_plain(recipe), indent=1))
+        part.write_text(json.dumps(_plain(recipe) | {"glassml": __version__}, indent=1))
 
 
 def _remove_abandoned(folder):

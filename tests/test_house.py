@@ -217,6 +217,9 @@ def test_sidebar_check_notices_a_missing_or_misplaced_page():
     ('<img src="https://example.org/a.png">', "fetches https://example.org/a.png"),
     ('<script src="//example.org/a.js"></script>', "fetches //example.org/a.js"),
     ('<style>@import "https://example.org/a.css";</style>', "fetches //example.org/a.css"),
+    ('<img src="a.svg">', "no alternative text for a.svg"),
+    ('<svg id="map"></svg>', "no alternative text for map"),
+    ("<p>" + 3_000_000 * "x" + "</p>", "3.00 MB, more than 3"),
     ("<p>see @fig-map</p>", "unknown reference"),
     ("<p>as in [@bapst2020]</p>", "citation"),
     ("<pre><code>Traceback (most recent call last)</code></pre>", "a traceback"),
@@ -226,6 +229,20 @@ def test_site_check_notices(tmp_path, body, complaint):
     assert check_site(tmp_path) == []
     (tmp_path / "page.html").write_text(body)
     assert any(complaint in c for c in check_site(tmp_path)), check_site(tmp_path)
+
+
+def test_site_check_weighs_the_pictures_of_a_page(tmp_path):
+    (tmp_path / "a_files").mkdir()
+    (tmp_path / "a_files" / "b.svg").write_text(3_000_000 * "x")
+    (tmp_path / "a.html").write_text('<img src="a_files/b.svg" alt="a map">')
+    assert check_site(tmp_path) == ["a.html: 3.00 MB, more than 3"]
+
+
+def test_vector_pictures_become_files():
+    svg = '<svg width="72pt" height="36.0pt"></svg>'
+    cell = new_code_cell("plot();", id="map", outputs=[new_output("display_data", data={"image/svg+xml": svg})])
+    assert build_site.pictures(new_notebook(cells=[cell]), "glass") == {"glass_files/map.svg": svg}
+    assert '<img src="glass_files/map.svg" width="96" height="48"' in cell.outputs[0].data["image/svg+xml"]
 
 
 def test_site_check_reads_style_sheets(tmp_path):

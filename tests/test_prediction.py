@@ -7,6 +7,7 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_command import glassml
 
+from glassml import prediction
 from glassml.dataset import load_glass, read_configurations, write_configurations
 from glassml.descriptors import Configuration, inherent_structure
 from glassml.prediction import ConfigurationRidge, PropensityPredictor, left_out, potential
@@ -107,11 +108,25 @@ def test_memory_changes_nothing_and_survives_damage(quick, tmp_path):
     for _ in range(2):
         model = PropensityPredictor("lancon", memory=tmp_path / "kept").fit(quick[:3])
         np.testing.assert_array_equal(model.predict(quick[3:4]), expected)
-    kept = list((tmp_path / "kept").rglob("output.pkl"))
+    kept = sorted((tmp_path / "kept").iterdir())
     assert len(kept) == 4
-    kept[0].write_bytes(b"nonsense")
-    again = PropensityPredictor("lancon", memory=tmp_path / "kept").fit(quick[:3])
-    np.testing.assert_array_equal(again.predict(quick[3:4]), expected)
+    for path, damage in zip(kept, (lambda whole: b"nonsense", lambda whole: whole[:-999], lambda whole: b"",
+                                   lambda whole: whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])):   # a single bit
+        path.write_bytes(damage(path.read_bytes()))
+    with pytest.warns(UserWarning, match="is damaged, and made again") as told:
+        again = PropensityPredictor("lancon", memory=tmp_path / "kept").fit(quick[:3]).predict(quick[3:4])
+    assert sum("is damaged" in str(one.message) for one in told) == 4
+    np.testing.assert_array_equal(again, expected)
+
+
+def test_memory_has_a_key_of_all_that_matters(quick, tmp_path, monkeypatch):
+    def kept(potential="lancon", configurations=quick[:1]):
+        PropensityPredictor(potential, memory=tmp_path).fit(configurations)
+        return len(list(tmp_path.iterdir()))
+
+    assert [kept(), kept(), kept(None), kept(configurations=quick[1:2])] == [1, 1, 2, 3]
+    monkeypatch.setattr(prediction, "__version__", "99")
+    assert kept() == 4
 
 
 def test_processes_change_nothing(quick):

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from glassml import relevance as r
-from glassml.linear import BayesRidge, MAPRidge
+from glassml.linear import BayesLasso, BayesRidge, MAPRidge
 from glassml.validation import accuracy
 
 
@@ -80,6 +80,17 @@ def test_intervals_grow_with_the_level_and_are_centred_on_the_weights(seed, leve
     assert (wider[0] < low).all() and (wider[1] > high).all()
     both = r.posterior_intervals(model, level, np.eye(X.shape[1])[[1]] * -2)
     np.testing.assert_allclose(both, [[-2 * high[1]], [-2 * low[1]]])
+
+
+def test_intervals_of_bayes_lasso_hold_their_share_of_the_draws_and_of_combinations():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    p = X @ [1.0, -1.0, 0.0] + rng.normal(size=200)
+    model = BayesLasso(random_state=0).fit(X, p)
+    low, high = r.posterior_intervals(model, 0.8)
+    np.testing.assert_allclose(np.mean((model.samples_ > low) & (model.samples_ < high), axis=0), 0.8, atol=1e-3)
+    np.testing.assert_allclose(r.posterior_intervals(model, 0.8, [[0, -2, 0]]), -2 * np.array([high, low])[:, [1]])
+    np.testing.assert_allclose(r.posterior_intervals(model), r.posterior_intervals(BayesRidge().fit(X, p)), atol=0.03)  # many points
 
 
 def test_jackknife_over_points_repeats_the_posterior_and_copies_do_not_narrow_it():

@@ -1,6 +1,7 @@
 """Making data: the exchange moves, files that survive an interruption, and the engine where it is installed."""
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -223,14 +224,30 @@ def test_a_recipe_that_cannot_be_is_refused(changed, said):
         replace(WARM, **changed)
 
 
-def test_what_is_damaged_is_named(tmp_path, made_up):
+@pytest.mark.parametrize("name", ["01.npz", "01_run02.npz"])
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:-100], lambda whole: b"garbage" * 99,
+                                    lambda whole: whole.replace(whole[90:95], b"other")])
+def test_what_is_damaged_is_made_again(tmp_path, made_up, name, damage):
     simulate(WARM, tmp_path, progress=False)
+    whole, made = (tmp_path / "01.npz").read_bytes(), len(made_up[0])
     (tmp_path / "01.npz").unlink()
-    (tmp_path / "work/01_run02.npz").write_bytes(b"half")
-    with pytest.raises(ValueError, match="01_run02.npz is damaged; remove it, and it is made again"):
+    (tmp_path / "work" / name).write_bytes(damage((tmp_path / "work" / name).read_bytes()))
+    with pytest.warns(UserWarning, match=f"{name} is damaged, and made again"):
         simulate(WARM, tmp_path, progress=False)
+    assert (tmp_path / "01.npz").read_bytes() == whole and len(made_up[0]) == made + 1
+
+
+def test_a_damaged_key_is_named(tmp_path, made_up):
+    simulate(WARM, tmp_path, progress=False)
     (tmp_path / "work/recipe.json").write_text("{")
     with pytest.raises(ValueError, match="recipe.json is damaged"):
+        simulate(WARM, tmp_path, progress=False)
+
+
+def test_work_of_another_version_is_not_continued(tmp_path, made_up, monkeypatch):
+    simulate(WARM, tmp_path, progress=False)
+    monkeypatch.setattr(simulation, "__version__", "99")
+    with pytest.raises(ValueError, match="work was made with glassml = .*, not 99"):
         simulate(WARM, tmp_path, progress=False)
 
 
@@ -346,27 +363,49 @@ class TestWithEngine:
         np.testing.assert_allclose(glass["temperatures"].mean(), 1.0, rtol=0.1)
         assert furthest and furthest[0] < recipe.box / 2  # crossings of the box are counted across the interruption
 
+    def test_an_interrupted_chain_ends_as_if_nothing_had_happened(self, tmp_path, monkeypatch):
+        recipe = replace(WARM, cooling=((0.5, 20), (0.4, 50)), swap_attempts=100)
+        whole, exchange, made = equilibrate(recipe, 0, tmp_path / "a.npz"), simulation._exchange, []
+
+        def dying(*arguments, **more):
+            made.append(1)
+            if len(made) == 93:
+                raise KeyboardInterrupt
+            return exchange(*arguments, **more)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(simulation, "_exchange", dying)
+            equilibrate(recipe, 0, tmp_path / "b.npz")
+        again = equilibrate(recipe, 0, tmp_path / "b.npz")
+        assert all(np.array_equal(whole[name], again[name]) for name in whole)
+        (tmp_path / "b.npz").write_bytes(b"garbage")
+        with pytest.warns(UserWarning, match="b.npz is damaged"):
+            again = equilibrate(recipe, 0, tmp_path / "b.npz")
+        assert all(np.array_equal(whole[name], again[name]) for name in whole)
+
     def test_killed_at_any_moment_nothing_is_lost(self, tmp_path):
-        recipe = tmp_path / "mine.toml"
-        text = (files("glassml") / "recipes" / "quick.toml").read_text()
-        recipe.write_text(text.replace("n_configurations = 8", "n_configurations = 2").replace("n_runs = 8", "n_runs = 4"))
+        recipe, text = tmp_path / "mine.toml", (files("glassml") / "recipes" / "quick.toml").read_text()
+        for name, value in dict(counts="[44, 20, 36]", cooling="[[0.5, 10], [0.4, 50]]", swap_attempts=500, times="[1, 10]",
+                                n_configurations=2, n_runs=4, seed=0).items():
+            text = re.sub(f"(?m)^{name} = .*", f"{name} = {value}", text)
+        recipe.write_text(text)
         program = "import sys; from glassml.report import main; sys.exit(main())"
         command = [sys.executable, "-c", program, "simulate", str(recipe), "--out", str(tmp_path / "set"), "--jobs", "1"]
         stamps = {}
-        for _ in range(50):
-            if (tmp_path / "set" / "01.npz").exists():
-                break
+        for moment in ("*_unfinished.npz", "*_run01.npz", "01.npz"):  # in the first chain, in the first runs, in the second
             job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            before = len(stamps)
-            while job.poll() is None and len(list(tmp_path.rglob("*.npz"))) < before + 2:
-                time.sleep(0.1)
+            while job.poll() is None and not list(tmp_path.rglob(moment)):
+                time.sleep(0.02)
             job.send_signal(signal.SIGKILL)
             job.wait()
             for path in (f for f in tmp_path.rglob("*.npz") if "unfinished" not in f.name):
                 assert np.load(path).files  # whole
                 assert stamps.setdefault(path, path.stat().st_mtime_ns) == path.stat().st_mtime_ns  # and made once
-        assert subprocess.run(command, capture_output=True).returncode == 0
-        assert len(read_configurations([tmp_path / "set/00.npz", tmp_path / "set/01.npz"])) == 2
+        assert len(stamps) >= 4 and subprocess.run(command, capture_output=True).returncode == 0
+        undisturbed = tmp_path / "other" / "set"
+        assert subprocess.run([*command[:-3], str(undisturbed), *command[-2:]], capture_output=True).returncode == 0
+        for name in ("00.npz", "01.npz"):
+            assert (tmp_path / "set" / name).read_bytes() == (undisturbed / name).read_bytes()
 
     def test_two_ranks_share_the_work(self, tmp_path):
         mpiexec = os.path.join(os.path.dirname(sys.executable), "mpiexec")
@@ -375,7 +414,7 @@ class TestWithEngine:
         program = """import os, sys, time
 from dataclasses import replace
 from glassml.simulation import read_recipe, simulate
-recipe = replace(read_recipe("quick"), cooling=((0.5, 10),), times=(1, 2), n_configurations=3, n_runs=2)
+recipe = replace(read_recipe("quick"), cooling=((0.5, 10),), times=(1, 2), n_configurations=3, n_runs=2, seed=2)
 if os.environ.get("PMI_RANK") == "1":
     time.sleep(6)  # one is done long before the other
 simulate(recipe, sys.argv[1], progress=False)"""

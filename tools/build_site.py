@@ -1,7 +1,8 @@
 """Build the site in _docs/ from the notebooks that run_chapters.py left in _build/nbs.
 
 nbdev adds the documentation of the exported functions to the notebooks, smalldocs turns them into pages. What smalldocs
-does differently from Quarto is set right here: page names without chapter numbers, KaTeX and fonts from the site itself.
+does differently from Quarto is set right here: page names without chapter numbers, pictures in files of their own, KaTeX
+and fonts from the site itself.
 """
 import json
 import os
@@ -75,6 +76,31 @@ def show_sources(folder):
         nbformat.write(notebook, path)
 
 
+def pictures(notebook, page):
+    "Take vector pictures out of a notebook, and put images in their places: the name and the text of each picture's file."
+    files = {}
+    for cell in notebook.cells:
+        for n, output in enumerate(cell.get("outputs", [])):
+            svg = output.get("data", {}).get("image/svg+xml")
+            if svg:
+                name = f"{page}_files/{cell.id}{f'-{n}' if n else ''}.svg"
+                width, height = (round(float(points) * 4 / 3) for points in re.findall(r'(?:width|height)="([\d.]+)pt"', svg)[:2])
+                wide = " wide" * (width > 700)  # on a phone, to be scrolled rather than shrunk
+                output.data["image/svg+xml"] = f'<img src="{name}" width="{width}" height="{height}" loading="lazy" class="img-fluid{wide}">'
+                files[name] = svg
+    return files
+
+
+def pictures_to_files(folder):
+    "Make files of all vector pictures, as Quarto does: pages are short then, and images have a place for the alternative text."
+    files = {}
+    for path in folder.glob("*.ipynb"):
+        notebook = read(path)
+        files |= pictures(notebook, path.stem)
+        nbformat.write(notebook, path)
+    return files
+
+
 def drop_missing(folder):
     "Take notebooks that do not exist out of the sidebar, and say so."
     config = folder / "_quarto.yml"
@@ -91,13 +117,16 @@ def without_remote_imports(css):
     return re.sub(r"""@import\s*(?:url\(\s*["']?https?:[^)]*\)|["']https?:[^"']*["'])[^;]*;""", "", css)
 
 
-def render(folder):
-    "Turn the processed notebooks into pages; return the folder of the site."
+def render(folder, files):
+    "Turn the processed notebooks into pages, with some files more; return the folder of the site."
     smalldocs.layout.KATEX = KATEX
     site = Site(load(folder), quiet=True)
     site.out = BUILD / "site"
     site.build()
     shutil.copytree(ROOT / "tools" / "katex", site.out / KATEX, dirs_exist_ok=True)
+    for name, text in files.items():
+        (site.out / name).parent.mkdir(exist_ok=True)
+        (site.out / name).write_text(text, encoding="utf-8")
     katex = site.out / KATEX / "katex.min.css"
     katex.write_text(re.sub(r",url\([^)]*\.(?:woff|ttf)\) format\(\"\w+\"\)", "", katex.read_text()))
     for theme in (site.out / "site_libs" / "themes").glob("*.css"):
@@ -115,7 +144,7 @@ def main():
     rename_pages(folder)
     show_sources(folder)
     drop_missing(folder)
-    site, warnings = render(folder)
+    site, warnings = render(folder, pictures_to_files(folder))
     problems += warnings + check_site(site)
     if problems:
         sys.exit("the site is not right:\n  " + "\n  ".join(dict.fromkeys(problems)))

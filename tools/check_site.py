@@ -13,15 +13,16 @@ UNRESOLVED = [
     (re.compile(r"Traceback \(most recent call last\)"), "a traceback"),
     (re.compile(r"cell-output-error"), "an error output"),
 ]
+HEAVY = 3_000_000  # bytes of a page with its pictures
 REMOTE_CSS = re.compile(r"""(?:@import\s*(?:url\()?|url\()\s*['"]?(?:https?:)?//[^\s'")]+""")
 
 
 class Page(HTMLParser):
-    "The ids, the links, the fetched resources and the text of a page."
+    "The ids, the links, the fetched resources, the pictures without words and the text of a page."
 
     def __init__(self, text):
         super().__init__()
-        self.ids, self.links, self.resources, self.text, self.code = set(), [], [], [], 0
+        self.ids, self.links, self.resources, self.silent, self.text, self.code = set(), [], [], [], [], 0
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -29,6 +30,8 @@ class Page(HTMLParser):
         self.ids |= {v for k, v in attributes if v and (k == "id" or (tag == "a" and k == "name"))}
         if tag == "a" and values.get("href"):
             self.links.append(values["href"])
+        if tag in ("img", "svg") and not any(values.get(name) for name in ("alt", "aria-label", "aria-hidden")):
+            self.silent.append((values.get("src") or values.get("id") or tag)[:60])
         if values.get(FETCHED.get(tag)) and "canonical" not in (values.get("rel") or ""):
             self.resources.append(values[FETCHED[tag]])
         if values.get("style"):
@@ -52,8 +55,14 @@ def remote(address):
     return bool(re.match(r"(?:https?:)?//", address))
 
 
+def weight(path, page):
+    "Bytes of a page and of what it alone fetches; what stands in site_libs is fetched once for all pages."
+    own = {path.parent / unquote(urlsplit(a).path) for a in page.resources if not re.match(r"[a-z]*:?//|data:|site_libs", a)}
+    return sum(file.stat().st_size for file in {path, *own} if file.is_file())
+
+
 def check_site(folder):
-    "The complaints about a site: broken links and anchors, requests that leave it, unresolved references, errors."
+    "The complaints about a site: broken links and anchors, pictures without words, outside requests, heavy pages, errors."
     folder = Path(folder).resolve()
     texts = {path: path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.html"))}
     pages = {path: Page(text) for path, text in texts.items()}
@@ -61,6 +70,9 @@ def check_site(folder):
     for path, page in pages.items():
         name = path.relative_to(folder)
         found += [f"{name}: fetches {address[:100]}" for address in page.resources if remote(address)]
+        found += [f"{name}: no alternative text for {picture}" for picture in page.silent]
+        if weight(path, page) > HEAVY:
+            found.append(f"{name}: {weight(path, page) / 1e6:.2f} MB, more than {HEAVY / 1e6:g}")
         for address in page.links + [a for a in page.resources if not remote(a)]:
             parts = urlsplit(address)
             if parts.scheme or parts.netloc or not (parts.path or parts.fragment):

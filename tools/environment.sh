@@ -56,4 +56,7 @@ pip --only-binary dscribe,freud-analysis,vesin dscribe freud-analysis vesin || s
 
 # --- the samplers and attributions that ours are compared with
 pip --only-binary jaxlib,numpyro,captum numpyro captum || say "numpyro or captum has no wheel for this machine; comparisons with them will be skipped"
+
+# --- what drives the machine's own Chromium in the tests of the site and of JupyterLab
+pip --only-binary playwright playwright || say "playwright has no wheel for this machine; the tests in a browser will be skipped"
 say "ready"
