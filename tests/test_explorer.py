@@ -73,7 +73,9 @@ def test_the_path_is_that_of_a_model_fitted_to_the_others():
 def test_the_penalty_is_chosen_on_the_others():
     paths = left_out_paths(DATA, MAPRidge(), np.geomspace(1, 1e5, 20))
     best = best_elsewhere(paths, 0)
-    paths[0] = replace(paths[0], p=paths[0].p[::-1] * 3)
+    own = replace(paths[0], weights=1e3 * paths[0].weights)   # its own risk, were it asked, would outweigh all others
+    paths[0] = replace(own, p=own.predictions[(best + 10) % 20])
+    assert paths[0].risks.argmin() != best
     assert best_elsewhere(paths, 0) == best == np.argmin(paths[1].risks + paths[2].risks)
 
 
