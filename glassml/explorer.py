@@ -300,7 +300,7 @@ def slider(figures, labels, name, start=0):
         raise ValueError(f"expected a label for each figure and one to begin with, got {len(pictures)} figures, {len(labels)} labels "
                          f"and start {start}")
     shown = ["block" if i == start else "none" for i in range(len(pictures))]
-    images = [f'<img style="display: {display}; width: 100%; max-width: 46rem" alt="{escape(label)}" src="{picture}">'
+    images = [f'<img style="display: {display}; width: 100%; min-width: 34rem" alt="{escape(label)}" src="{picture}">'
               for display, label, picture in zip(shown, labels, pictures)]
     return HTML(_SLIDER.format(name=escape(name), last=len(pictures) - 1, start=start, label=escape(labels[start]),
                                images="\n".join(images)))
@@ -308,13 +308,14 @@ def slider(figures, labels, name, start=0):
 # %% ../nbs/A1_explorer.ipynb #slider-html
 _SLIDER = """<div style="max-width: 46rem; margin: 0 auto">
 <label style="display: flex; gap: 1em">{name}
-<input type="range" data-lm-suppress-shortcuts min="0" max="{last}" value="{start}" aria-valuetext="{label}" style="flex: 1" oninput="
+<input type="range" autocomplete="off" data-lm-suppress-shortcuts min="0" max="{last}" value="{start}" aria-valuetext="{label}" style="flex: 1" oninput="
 const box = this.closest('div'), all = box.querySelectorAll('img');
 all.forEach((image, i) => image.style.display = i == this.value ? 'block' : 'none');
 this.ariaValueText = box.querySelector('output').textContent = all[this.value].alt;"></label>
-<output>{label}</output>
+<output style="display: block; min-height: 3.2em">{label}</output>
+<div style="overflow-x: auto">
 {images}
-</div>"""
+</div></div>"""
 
 
 def _png(figure, dpi=140, colours=None):
