@@ -70,13 +70,16 @@ def check_potential(configurations, interaction, labels):
     Raises
     ------
     ValueError
-        If the number of species differs, or the closest pair of particles is at less than 0.8 or more than 1.12 of its length in the
+        If species differ, or the closest pair of particles is at less than 0.8 or more than 1.12 of its length in the
         interaction; the message names the configuration.
     """
     if interaction.shape[1] != len(labels):
         raise ValueError(f"the potential has {interaction.shape[1]} species, the configurations have {len(labels)}: "
                          f"{', '.join(map(str, labels))}")
     for c in configurations:
+        if not np.isin(c.species, labels).all():
+            raise ValueError(f"{c.name or 'a configuration'} has particles of species {', '.join(map(str, np.setdiff1d(c.species, labels)))}; "
+                             f"expected {', '.join(map(str, labels))}")
         nearest = _nearest(c, interaction[0], labels)
         if not 0.8 <= nearest <= 1.12:
             raise ValueError(f"the potential is not that of {c.name or 'the configuration'}: its closest particles are at "

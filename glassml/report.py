@@ -39,8 +39,6 @@ from .descriptors import FAMILIES, SMALL, Averaged, Configuration, Descriptors, 
 from .linear import (STUDY_DEBIAS_PENALTIES, STUDY_LASSO_PENALTIES, STUDY_RIDGE_PENALTIES, BayesLasso, BayesRidge,
                             MAPDebias, MAPLasso, MAPRidge, evidence, plot_evidence, plot_posterior_covariance, plot_risk,
                             plot_risk_and_nll, risk_curve)
-from .mlp_capacity import (ARCHITECTURES, first_layer_importance, plot_importance, plot_pearson, plot_training,
-                                  sample_scores, train_all, treatment_scores)
 from .prediction import LeftOut, PropensityPredictor, at_rest, check_potential, left_out, potential, side_by_side
 from .propensity import at, noise_ceiling, plot_propensity_map, plot_spatial_correlation, spatial_correlation, two_clusters
 from .relevance import (contribution, largest, overlap_table, plot_boxed_weights, plot_families, plot_weight_sizes, plot_weights,
@@ -192,6 +190,8 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
     ValueError
         If the configurations cannot be put into one data set, or have too few particles of the species.
     """
+    from glassml.mlp_capacity import ARCHITECTURES, sample_scores, train_all, treatment_scores  # torch takes seconds to load
+
     data = make_dataset(configurations, species, unit=unit)
     if len(data) < 20:
         raise ValueError(f"species {species} has {len(data)} particles; the study needs at least 20")
@@ -319,6 +319,8 @@ def draw_figures(study):
     dict of str to matplotlib Figure
         Under names such as "figure_2_risk".
     """
+    from glassml.mlp_capacity import first_layer_importance, plot_importance, plot_pearson, plot_training
+
     data, curves, treatments = study.data, study.curves, study.treatments
     first = _flat(study.configurations[0])
     titled = lambda values: {TITLES[name]: value for name, value in values.items()}
@@ -556,7 +558,7 @@ def _map_pair(report, axes):
     some = first.species == report.model.species_
     limits = tuple(np.quantile(first.propensity[some], [0.01, 0.99]))
     for ax, values, title in zip(axes, (report.left_out.p[mine], report.left_out.prediction[mine]), ("measured", "predicted")):
-        shown = Configuration(first.positions[some], first.species[some], first.box, propensity=values)
+        shown = Configuration(first.positions[some], first.species[some], first.box, propensity=np.maximum(values, 0))
         plot_propensity_map(_flat(shown), ax=ax, limits=limits).set_title(title)
 
 
@@ -698,7 +700,9 @@ def _sentences(report, shares):
     return dict(
         answer=f"Predicted from other configurations, the propensity of particles of species {report.model.species_} correlates with the "
                f"measured one by <strong>{one}</strong> within a configuration{most[0]}, and by {pooled} over all of them{most[1]}."
-               + (" What keeps a perfect prediction below 1 is the noise of the runs." if ceiling else ""),
+               + (" What keeps a perfect prediction below 1 is the noise of the runs." if ceiling else "")
+               + (" So few runs do not say where that is: the prediction is not below it." if ceiling and best.one_by_one >= ceiling.one_by_one
+                  else ""),
         reading="Pearson coefficients, over all particles (pooled) and within each configuration (one by one), with errors from a bootstrap "
                 "over configurations. Quote the last two columns. In sample is on what was trained on. A random split keeps particles "
                 f"of every configuration in training: for the line it says {split.pooled:.3f} pooled and {split.one_by_one:.3f} one by "
@@ -708,7 +712,7 @@ def _sentences(report, shares):
                     f"{independent.mean():.0f} independent ones would (from {independent.min():.0f} to {independent.max():.0f}). So errors "
                     "that count particles are too small; those on this page count configurations.",
         relevant=_relevant(report.relevance),
-        more=_more(report.learning),
+        more=_more(report.learning, ceiling),
         calibration="Intervals that claim " + " and ".join(f"{100 * float(level):g} % hold {100 * share:.0f} %" for level, share in
                     shares.items()) + " of the propensities of configurations that were left out.",
         methods=_methods(report, one + most[0], pooled + most[1]))
@@ -722,12 +726,16 @@ def _relevant(relevance):
             "mean that a quantity has no influence.")
 
 
-def _more(curve):
+def _more(curve, ceiling):
     "What the last doubling gained, and what many configurations would."
-    before, last = curve.scores[-2:].mean(axis=1)
-    return (f"From {curve.sizes[-2]} to {curve.sizes[-1]} configurations the line gains {last - before:+.3f}, and with very many it would reach "
-            f"about {np.mean(curve.limit()):.3f} from {last:.3f}. What then is still missing below the ceiling is missing in the descriptors or in "
-            "the line, not in the data.")
+    (before, last), limit = curve.scores[-2:].mean(axis=1), curve.limit()
+    text = f"From {curve.sizes[-2]} to {curve.sizes[-1]} configurations the line gains {last - before:+.3f} and reaches {last:.3f}. "
+    if len(curve.sizes) < 3:
+        return text + "Two sizes do not say where that leads."
+    text += f"With very many it would reach about {limit.mean():.3f}, give or take {limit.std():.3f} between the draws."
+    if ceiling and limit.mean() + 2 * limit.std() < ceiling.one_by_one:
+        text += " What then is still missing below the ceiling is missing in the descriptors or in the line, not in the data."
+    return text
 
 
 def _methods(report, one, pooled):
@@ -943,9 +951,9 @@ def _report_command(options):
     _check_seed(options.seed)
     configurations = _at_time(read_configurations(options.file, options.density), options.time)
     done = report(configurations, options.potential, _label(options.species, configurations), options.seed, jobs,
-                  options.out / "unfinished", progress=True)
+                  options.out / ".glassml-unfinished", progress=True)
     found = save_report(done, options.out, files=options.file, potential=options.potential, time=options.time)
-    shutil.rmtree(options.out / "unfinished", ignore_errors=True)
+    shutil.rmtree(options.out / ".glassml-unfinished", ignore_errors=True)
     _say(options, found, f"{comparison_table(done.comparisons)}\n\nwritten to {options.out}")
 
 

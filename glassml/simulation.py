@@ -12,6 +12,7 @@ __all__ = ['TAILS', 'SKIN', 'WAVENUMBERS', 'Recipe', 'read_recipe', 'interaction
 import atexit
 import contextlib
 import ctypes
+import errno
 import functools
 import importlib.metadata
 import json
@@ -779,9 +780,11 @@ def _stored(path):
             return dict(stored)
     except FileNotFoundError:
         pass
-    except PermissionError:
+    except MemoryError:
         raise
-    except Exception:  # a damaged archive can fail in any way
+    except Exception as error:  # a damaged archive can fail in any way, also by sending the reader to where no file is
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+            raise
         warnings.warn(f"{path} is damaged, and made again")
     return None
 
@@ -918,8 +921,8 @@ def _claim(recipe, work):
     work.mkdir(parents=True, exist_ok=True)
     if path.exists():
         try:
-            theirs = json.loads(path.read_text())
-        except ValueError as error:
+            theirs = dict(json.loads(path.read_text()))
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{path} is damaged, so nobody knows what {work} belongs to; remove that") from error
         if theirs.get("glassml") != __version__:
             raise ValueError(f"{work} was made with glassml = {theirs.get('glassml')}, not {__version__}")

@@ -226,13 +226,15 @@ def test_a_report_is_one_page(tmp_path):
     code, said, err = glassml("report", *quick, "--potential", "lancon", "--species", 0, "--jobs", 1, "--json", "--out", "a", cwd=tmp_path)
     assert code == 0, err
     a = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
-    assert set(a) == {"report.html", "report.json", "map.svg", "accuracy.svg", "correlation.svg", "reliability.svg"}
+    assert set(a) == {"report.html", "report.json", "map.svg", "accuracy.svg", "correlation.svg", "reliability.svg",
+                      "learning.svg", "relevance.svg"}
     found = json.loads(said, parse_constant=pytest.fail)
     assert found == json.loads(a["report.json"]) and found["particles"] == 440 and found["files"] == [str(file) for file in quick]
     assert all(set(scores) == ACCURACY for model in found["accuracy"].values() for scores in model.values())
+    assert set(found["relevance"]["alone"]) >= {"energy", "density"} and found["learning_curve"]["sizes"] == [1, 2]
     page = a["report.html"].decode()
     assert all(word in page for word in ("Methods, for your paper", "Please cite", "doi:10.1103", "numpy", "seed 0", "noise of the runs"))
-    assert not re.search(r"""(src|href)=["'](?!data:)|@import|url\(""", page) and page.count("<img") == page.count(' alt="') == 4
+    assert not re.search(r"""(src|href)=["'](?!data:)|@import|url\(""", page) and page.count("<img") == page.count(' alt="') == 6
     assert f"{found['accuracy']['best recipe']['left_out']['mean']:.3f} ±" in page
 
 

@@ -75,6 +75,12 @@ def test_an_extra_that_is_missing_is_named(module, extra, call, monkeypatch):
         exec(call)
 
 
+def test_commands_load_torch_only_where_networks_are_trained():
+    program = "import sys; from glassml.report import main\ntry: main(['convert', '--help'])\nexcept SystemExit: print('torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert said.endswith("False\n")
+
+
 def test_what_is_installed_fits_together():
     said = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True)
     assert said.returncode == 0, said.stdout

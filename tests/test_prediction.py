@@ -103,6 +103,13 @@ def test_without_a_potential(quick):
         assert found.pooled > 0.2
 
 
+def test_a_species_that_was_not_learned_is_named(quick):
+    model, c = PropensityPredictor("lancon").fit(quick[:3]), quick[3]
+    odd = Configuration(c.positions, np.where(np.arange(len(c)) == 0, 4, c.species), c.box, name="odd")
+    with pytest.raises(ValueError, match="odd has particles of species 4; expected 1, 2, 3"):
+        model.predict([odd])
+
+
 def test_memory_changes_nothing_and_survives_damage(quick, tmp_path):
     expected = PropensityPredictor("lancon").fit(quick[:3]).predict(quick[3:4])
     for _ in range(2):

@@ -237,9 +237,10 @@ def test_what_is_damaged_is_made_again(tmp_path, made_up, name, damage):
     assert (tmp_path / "01.npz").read_bytes() == whole and len(made_up[0]) == made + 1
 
 
-def test_a_damaged_key_is_named(tmp_path, made_up):
+@pytest.mark.parametrize("left", ["{", "null", "7"])
+def test_a_damaged_key_is_named(tmp_path, made_up, left):
     simulate(WARM, tmp_path, progress=False)
-    (tmp_path / "work/recipe.json").write_text("{")
+    (tmp_path / "work/recipe.json").write_text(left)
     with pytest.raises(ValueError, match="recipe.json is damaged"):
         simulate(WARM, tmp_path, progress=False)
 

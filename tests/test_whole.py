@@ -62,7 +62,7 @@ class Job:
 def written(folder):
     "What a command has left, but for what is hidden or kept for the next try."
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*"))
-            if path.is_file() and not path.name.startswith(".") and "unfinished" not in path.parts}
+            if path.is_file() and not path.name.startswith(".") and ".glassml-unfinished" not in path.parts}
 
 
 def alone(name, folder, threads="1"):
@@ -106,7 +106,7 @@ MOMENTS = [("report", "structure:"), ("report", "left out:"), ("report", "a firs
 @pytest.mark.parametrize("name, moment", MOMENTS)
 def test_killed_at_any_moment_it_finishes_the_second_time(name, moment, tmp_path, undisturbed):
     whole, folder = undisturbed(name)[0], tmp_path / "killed"
-    begun = lambda: any(path.name.endswith(".part") and "unfinished" not in path.parts for path in folder.rglob(".*"))
+    begun = lambda: any(path.name.endswith(".part") and ".glassml-unfinished" not in path.parts for path in folder.rglob(".*"))
     job = Job(name, folder)
     job.until(begun if moment == "a first file" else lambda: moment in job.said("stderr"))
     code, _, _ = job.stop(signal.SIGKILL)
@@ -139,13 +139,13 @@ def test_a_damaged_cache_is_made_again(damage, tmp_path, undisturbed):
     job = Job("report", tmp_path / "out")
     job.until(lambda: "left out" in job.said("stderr"))
     job.stop(signal.SIGKILL)
-    kept = list((tmp_path / "out/out/unfinished").glob("*.npz"))
+    kept = list((tmp_path / "out/out/.glassml-unfinished").glob("*.npz"))
     assert len(kept) == 3
     for path in kept:
         path.write_bytes(damage(path.read_bytes()))
     code, _, err = Job("report", tmp_path / "out").finish()
     assert code == 0, err
-    assert written(tmp_path / "out") == undisturbed("report")[0] and not (tmp_path / "out/out/unfinished").exists()
+    assert written(tmp_path / "out") == undisturbed("report")[0] and not (tmp_path / "out/out/.glassml-unfinished").exists()
 
 
 def test_interrupted_by_the_user(tmp_path):
