@@ -314,6 +314,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                   'glassml.explorer.Explorer._index': ('a1_explorer.html#explorer._index', 'glassml/explorer.py'),
                                   'glassml.explorer.Explorer._make_controls': ( 'a1_explorer.html#explorer._make_controls',
                                                                                 'glassml/explorer.py'),
+                                  'glassml.explorer.Explorer._ranked': ('a1_explorer.html#explorer._ranked', 'glassml/explorer.py'),
                                   'glassml.explorer.Explorer._words': ('a1_explorer.html#explorer._words', 'glassml/explorer.py'),
                                   'glassml.explorer.Explorer.particle': ('a1_explorer.html#explorer.particle', 'glassml/explorer.py'),
                                   'glassml.explorer.Explorer.shown': ('a1_explorer.html#explorer.shown', 'glassml/explorer.py'),

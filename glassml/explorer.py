@@ -249,8 +249,8 @@ def view_particle(configuration, particle, path, step, names, reach=3.0):
     """
     index, (kinds, row) = _index(configuration, particle, path), _rows(names)
     labels, radii = np.unique(configuration.species), species_radii(configuration)
-    colours = [f"C{s}" for kind in kinds for s, label in enumerate(labels) if kind.startswith(f"species {label},")]
-    colours += ["0.35"] * (len(kinds) - len(colours))  # the colours of the species first, as in the neighbourhood
+    colours = [next((f"C{s}" for s, label in enumerate(labels) if kind.startswith(f"species {label},")), "0.35")
+               for kind in kinds]  # species as in the neighbourhood
     pushes = (path.weights[step] * path.z) @ (row[:, None] == np.arange(len(kinds)))
     figure, ((near, far), (left, right)) = plt.subplots(2, 2, figsize=(6.8, 6.2), layout="none", height_ratios=(1.15, 1), gridspec_kw=dict(
         left=0.19, right=0.985, bottom=0.075, top=0.96, hspace=0.28, wspace=0.28))
@@ -469,9 +469,14 @@ class Explorer(ipywidgets.VBox):
         return int(self.alike[self.sample.value][self._index])
 
     @property
+    def _ranked(self):
+        "The predicted particles, from the slowest to the fastest."
+        return np.argsort(self.shown.p, kind="stable")
+
+    @property
     def _index(self):
         "Which of the predicted particles it is."
-        return np.argsort(self.shown.p, kind="stable")[self.rank.value]
+        return self._ranked[self.rank.value]
 
     def _click(self, change):
         "The particle nearest to the place of a click in the box."
@@ -479,7 +484,7 @@ class Explorer(ipywidgets.VBox):
         if ((place >= 0) & (place <= configuration.box)).all():
             offsets = minimum_image(configuration.positions[self.alike[self.sample.value]] - place, configuration.box)
             nearest = np.sum(offsets**2, axis=1).argmin()
-            self.rank.value = int(np.flatnonzero(np.argsort(self.shown.p, kind="stable") == nearest)[0])
+            self.rank.value = int(np.flatnonzero(self._ranked == nearest)[0])
 
     def _draw(self, change=None):
         "Draw what depends on the control that moved."

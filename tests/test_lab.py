@@ -2,7 +2,6 @@
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -22,20 +21,6 @@ import matplotlib.pyplot as plt  # noqa: E402
 from glassml.explorer import slider  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-sync_api = pytest.importorskip("playwright.sync_api", reason="a browser is driven by playwright: pip install 'glassml[browser]'")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with sync_api.sync_playwright() as playwright:
-        own = playwright.chromium.executable_path
-        found = own if Path(own).exists() else next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-        if found is None:
-            pytest.skip("no Chromium: install one, or run 'playwright install chromium'")
-        browser = playwright.chromium.launch(executable_path=found, args=[
-            "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"])
-        yield browser
-        browser.close()
 
 
 @contextmanager

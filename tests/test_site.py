@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install 'glassml[browser]'")
 ROOT = Path(__file__).resolve().parent.parent
 SCREENS = {"desk": dict(viewport={"width": 1280, "height": 800}), "phone": dict(viewport={"width": 390, "height": 844}),
            "dark": dict(viewport={"width": 1280, "height": 800}, color_scheme="dark")}
@@ -68,17 +67,6 @@ def address(site):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser():
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if not chromium:
-        pytest.skip("no Chromium found")
-    with playwright.sync_playwright() as p:
-        found = p.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
-        yield found
-        found.close()
 
 
 @pytest.fixture
