@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import SymLogNorm
-from matplotlib.ticker import SymmetricalLogLocator
 from scipy.optimize import brentq
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
@@ -29,7 +28,22 @@ class Treatment(RegressorMixin, BaseEstimator):
     "A linear model defined by its path: the weights as a function of the penalty."
 
     def path(self, X, p, penalties):
-        "Weights (L, M) and offsets (L,) at each of the L penalties."
+        """Weights at every penalty.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Descriptors.
+        p : (n,) array
+            Propensities, in units of length.
+        penalties : (L,) array
+            Positive.
+
+        Returns
+        -------
+        weights : (L, M) array, offsets : (L,) array
+            In units of length over those of the descriptors, and in units of length.
+        """
         raise NotImplementedError
 
     def fit(self, X, y):
@@ -53,7 +67,18 @@ class Treatment(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X):
-        "Propensities (n,) of particles with descriptors X (n, M)."
+        """Predicted propensities.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Descriptors.
+
+        Returns
+        -------
+        (n,) array
+            In units of length.
+        """
         check_is_fitted(self)
         return validate_data(self, X, reset=False, dtype=float) @ self.coef_ + self.intercept_
 
@@ -798,9 +823,9 @@ def plot_posterior_covariance(covariance, ax=None):
     ax = ax or plt.subplots(figsize=(5.4, 4.4))[1]
     largest = np.abs(covariance).max()
     norm = SymLogNorm(linthresh=largest * 1e-6, linscale=0.5, vmin=-largest, vmax=largest)
-    ticks = SymmetricalLogLocator(base=100, linthresh=norm.linthresh)
+    decades = 10.0 ** np.arange(np.floor(np.log10(largest)), np.log10(norm.linthresh), -2)
     image = ax.imshow(covariance, norm=norm, cmap="RdBu_r", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label="posterior covariance of weights", ticks=ticks)
+    ax.figure.colorbar(image, ax=ax, label="posterior covariance of weights", ticks=[*-decades, 0, *decades])
     ax.set(xlabel="descriptor", ylabel="descriptor")
     return ax
 

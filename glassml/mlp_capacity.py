@@ -85,12 +85,35 @@ class Layout:
             blocks.append((depth, slice(offset + last.start, offset + last.stop), end[len(blocks)] - 1, slice(a, a + 1)))
 
     def part(self, theta, a):
-        """The layers of architecture a, a list of (weights (S, inputs, outputs), biases (S, 1, outputs)): views of θ."""
+        """The layers of one architecture, as views of θ.
+
+        Parameters
+        ----------
+        theta : tensor
+            Parameters of S wide networks, one layer after the other.
+        a : int
+            Which architecture.
+
+        Returns
+        -------
+        list of (weights (S, inputs, outputs), biases (S, 1, outputs))
+        """
         layers = as_layers(theta, self.shapes)
         return [(layers[l][:, rows, columns], layers[l][:, bias : bias + 1, columns]) for l, rows, bias, columns in self.blocks[a]]
 
     def owners(self, S):
-        """Which of the S × A networks each parameter in θ belongs to, −1 where it is fixed: zero, or what hands on the one."""
+        """Which of the S × A networks each parameter in θ belongs to.
+
+        Parameters
+        ----------
+        S : int
+            Members.
+
+        Returns
+        -------
+        tensor of int
+            -1 where a parameter is fixed: zero, or what hands on the one.
+        """
         owner = torch.full((S * sum(i * o for i, o in self.shapes),), -1)
         for a in range(len(self.blocks)):
             for part in (part for layer in self.part(owner, a) for part in layer):
@@ -345,24 +368,67 @@ class Training:
         return self.weights[0] / self.scale.transpose(0, 2, 1)
 
     def member(self, s):
-        """One member, as a `Training` of its own."""
+        """One member by itself.
+
+        Parameters
+        ----------
+        s : int
+            Which member.
+
+        Returns
+        -------
+        Training
+        """
         weights, biases = ([part[s : s + 1] for part in parts] for parts in (self.weights, self.biases))
         return Training(weights, biases, *(getattr(self, name)[s : s + 1] for name in (
             "centre", "scale", "training_error", "validation_error", "best_epoch")))
 
     def module(self, member=0):
-        """One member as a `torch.nn.Module`, from descriptors (n, M) in their own units to predictions (n,)."""
+        """One member for torch.
+
+        Parameters
+        ----------
+        member : int
+            Which one.
+
+        Returns
+        -------
+        torch.nn.Module
+            From descriptors (n, M) in their own units to predictions (n,).
+        """
         layers = [(torch.from_numpy(W[member]), torch.from_numpy(b[member, 0])) for W, b in zip(self.weights, self.biases)]
         kind = layers[0][0].dtype
         return _Network(layers, *(torch.from_numpy(moment[member, 0]).to(kind) for moment in (self.centre, self.scale)))
 
     def predict(self, X):
-        """Predictions of all members, (S, n), for descriptors X of shape (n, M)."""
+        """Predictions of all members.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Descriptors.
+
+        Returns
+        -------
+        (S, n) array
+            In the units of what they were trained on.
+        """
         with _one_thread(), torch.inference_mode():
             return np.stack([network(x).numpy().astype(float) for network, x in self._with_inputs(X)])
 
     def slopes(self, X):
-        """Derivatives of the predictions of all members by the descriptors, (S, n, M)."""
+        """Derivatives of the predictions of all members by the descriptors.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Descriptors.
+
+        Returns
+        -------
+        (S, n, M) array
+            In units of the prediction over those of the descriptors.
+        """
         found = []
         with _one_thread(), torch.enable_grad():
             for network, x in self._with_inputs(X):
@@ -523,25 +589,74 @@ class Stack:
         self.owner = self.layout.owners(len(self.layers[0])).clamp(min=0).to(state.device)
 
     def keep(self, members):
-        """Go on with some members only."""
+        """Go on with some members only.
+
+        Parameters
+        ----------
+        members : (S,) tensor of bool
+            Marks them.
+        """
         rows = [[layer[members].flatten() for layer in as_layers(vector, self.layout.shapes)] for vector in self.state]
         self._hold(torch.stack([torch.cat(row) for row in rows]))
 
     def remember(self, networks):
-        """Take the present parameters of the networks (S, A) that are marked for their best."""
+        """Take the present parameters of some networks for their best.
+
+        Parameters
+        ----------
+        networks : (S, A) tensor of bool
+            Marks them.
+        """
         torch.where(networks.flatten()[self.owner], self.theta, self.best, out=self.best)
 
     def hand_over(self, theta, members):
-        """Write the best parameters into θ, in which those of the stack are some of the members."""
+        """Write the best parameters into those of more members.
+
+        Parameters
+        ----------
+        theta : tensor
+            Parameters of all members, changed in place.
+        members : sequence of int
+            Which of them are in the stack.
+        """
         for theirs, ours in zip(as_layers(theta, self.layout.shapes), as_layers(self.best, self.layout.shapes)):
             theirs[members] = ours
 
     def predict(self, x):
-        """Predictions (S, n, A) for inputs (S, n, M + 1)."""
+        """Predictions of all networks.
+
+        Parameters
+        ----------
+        x : (S, n, M + 1) tensor
+            Descriptors, the last of them one.
+
+        Returns
+        -------
+        (S, n, A) tensor
+        """
         return activations(self.layers, x, self.layout.reads)[-1]
 
     def step(self, x, p, rate, loss=squared, points=None):
-        """One step of Adam on inputs (S, n, M + 1) and targets (S, n, 1); returns the predictions (S, n, A) before it."""
+        """One step of Adam.
+
+        Parameters
+        ----------
+        x : (S, n, M + 1) tensor
+            Descriptors, the last of them one.
+        p : (S, n, 1) tensor
+            Targets.
+        rate : float
+            Learning rate.
+        loss : callable
+            As in `train_all`.
+        points : (S, n) tensor of int, optional
+            Which points these are, for a loss that wants to know.
+
+        Returns
+        -------
+        (S, n, A) tensor
+            The predictions before the step.
+        """
         h = activations(self.layers, x, self.layout.reads)
         backpropagate(self.layers, h, derivative(loss, h[-1], p, points), self.gradients, self.layout.reads)
         self.gradient.mul_(self.free)
@@ -700,7 +815,20 @@ class MLP(RegressorMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X, y):
-        """Train on X (n, M) and y (n,)."""
+        """Train on all points but those that choose the epoch.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Descriptors.
+        y : (n,) array
+            Propensities.
+
+        Returns
+        -------
+        self
+            With `training_`.
+        """
         X, y = validate_data(self, X, y, y_numeric=True, dtype=np.float64)
         random = check_random_state(self.random_state)
         split = train_test_split(np.arange(len(y)), test_size=self.validation_ratio, random_state=random)
@@ -710,7 +838,18 @@ class MLP(RegressorMixin, BaseEstimator):
         return self
 
     def predict(self, X):
-        """Predictions (n,) for X (n, M)."""
+        """Predicted propensities.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Descriptors.
+
+        Returns
+        -------
+        (n,) array
+            In the units of what it was trained on.
+        """
         check_is_fitted(self)
         return self.training_.predict(validate_data(self, X, dtype=np.float64, reset=False))[0]
 

@@ -303,7 +303,17 @@ class Collinearity:
     shares: np.ndarray
 
     def directions(self, share=0.99):
-        "How many directions hold this share of the variance."
+        """How many directions hold a share of the variance.
+
+        Parameters
+        ----------
+        share : float
+            Between 0 and 1.
+
+        Returns
+        -------
+        int
+        """
         return int(np.searchsorted(np.cumsum(self.shares)[:-1], share) + 1)
 
 
@@ -841,13 +851,15 @@ def permutation_importance(model, X, p, families, groups, cv=None, n_repeats=5, 
     return {name: np.array([loss[name] for loss in losses]) for name in families}
 
 # %% ../nbs/05_relevance.ipynb #plot-families
-def plot_families(readings, ax=None):
+def plot_families(readings, ceiling=None, ax=None):
     """Several readings of the importance of families, with standard errors over configurations.
 
     Parameters
     ----------
     readings : dict of str to dict of str to (C,) array
         Under the name of each reading, the values of each family on C configurations.
+    ceiling : float, optional
+        Noise ceiling of a correlation one by one.
     ax : matplotlib Axes, optional
         Where to draw.
 
@@ -863,6 +875,8 @@ def plot_families(readings, ax=None):
         error = [np.std(values[name], ddof=1) / np.sqrt(len(values[name])) for name in families]
         rows = np.arange(len(families)) + 0.18 * (i - (len(readings) - 1) / 2)
         ax.errorbar(mean, rows, xerr=error, fmt=marker, label=reading)
+    if ceiling is not None:
+        ax.axvline(ceiling, color="black", linestyle="--", linewidth=1)
     ax.axvline(0, color="black", linewidth=0.8)
     ax.set_yticks(range(len(families)), families)
     ax.invert_yaxis()

@@ -564,12 +564,11 @@ def _map_pair(report, axes):
 
 def _accuracy_bars(report, ax):
     "Each configuration under each model, and the noise ceiling."
-    plot_scores({name: c.left_out.each for name, c in report.comparisons.items()}, ax)
-    ceiling = report.comparisons["best recipe"].left_out.ceiling
+    ceiling = _ceiling(report)
+    plot_scores({name: c.left_out.each for name, c in report.comparisons.items()}, ceiling and ceiling.one_by_one, ax)
     if ceiling:
         low, high = ceiling.one_by_one - ceiling.one_by_one_error, ceiling.one_by_one + ceiling.one_by_one_error
         ax.axhspan(low, high, color="black", alpha=0.08, linewidth=0)
-        ax.axhline(ceiling.one_by_one, color="black", linestyle="--", linewidth=1)
 
 
 def _reliability(report, ax):
@@ -580,8 +579,19 @@ def _reliability(report, ax):
 
 def _learning(report, ax):
     "More and more configurations."
-    ceiling = report.comparisons["best recipe"].left_out.ceiling
-    plot_learning_curve(report.learning, ceiling and ceiling.one_by_one, ax=ax)
+    ceiling = _ceiling(report)
+    plot_learning_curve(report.learning, ceiling and ceiling.one_by_one, ax)
+
+
+def _importance(report, ax):
+    "What each quantity predicts alone, and what is lost without it."
+    ceiling = _ceiling(report)
+    plot_families(report.relevance, ceiling and ceiling.one_by_one, ax)
+
+
+def _ceiling(report):
+    "Noise ceilings, None without single runs."
+    return report.comparisons["best recipe"].left_out.ceiling
 
 
 def _correlation(report, ax):
@@ -620,9 +630,9 @@ def report_figures(report):
                      f"Pearson coefficient of a line on the averaged fields against the number of configurations it learned from, "
                      f"species {species}: mean and standard deviation over {report.learning.scores.shape[1]} draws. Dotted: where "
                      f"the curve points{', dashed black: the noise ceiling' if dashed else ''}."),
-        "relevance": (_draw([lambda ax: plot_families(report.relevance, ax=ax)]),
+        "relevance": (_draw([lambda ax: _importance(report, ax)]),
                       f"What each quantity predicts alone, and what a line loses without it: Pearson coefficients in {count} configurations "
-                      "left out, means with standard errors."),
+                      f"left out, means with standard errors{', dashed the noise ceiling' if dashed else ''}."),
         "reliability": (_draw([lambda ax: _reliability(report, ax)]),
                         "Share of the particles whose propensity lies in the predicted interval, against the probability of the "
                         "interval: each configuration, and the mean. On the diagonal the predicted errors are right."),

@@ -92,11 +92,39 @@ class SegmentSplit(BaseCrossValidator):
         self.validation_ratio = validation_ratio
 
     def get_n_splits(self, X=None, y=None, groups=None):
-        "The number of training segments."
+        """The number of training segments.
+
+        Parameters
+        ----------
+        X, y, groups : None
+            Ignored.
+
+        Returns
+        -------
+        int
+        """
         return self.n_splits
 
     def split(self, X, y=None, groups=None):
-        "Yield (train, validation) index arrays, segment by segment."
+        """Segment after segment, each with the same validation points.
+
+        Parameters
+        ----------
+        X : (n, M) array
+            Only its length matters.
+        y, groups : None
+            Ignored.
+
+        Yields
+        ------
+        train, validation : (m,) array of int
+            Indices of points.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer training points than segments, or no validation point.
+        """
         n = len(X)
         n_train = n - round(n * self.validation_ratio)
         if not 0 < n_train < n or self.n_splits > n_train:
@@ -491,11 +519,21 @@ class SpatialBlocks(BaseCrossValidator):
         return np.ravel_multi_index(place.T, [int(self.n_blocks)] * len(box)), inside, box
 
     def get_n_splits(self, X=None, y=None, groups=None):
-        "The number of blocks with a point in them."
+        """The number of blocks with a point in them.
+
+        Parameters
+        ----------
+        X, y, groups : None
+            Ignored.
+
+        Returns
+        -------
+        int
+        """
         return len(np.unique(self._blocks()[0]))
 
     def split(self, X, y=None, groups=None):
-        """Yield (train, validation) index arrays, block by block.
+        """Block after block, with the points beyond its buffer.
 
         Parameters
         ----------
@@ -505,6 +543,11 @@ class SpatialBlocks(BaseCrossValidator):
             Ignored.
         groups : (n,) array, optional
             Configurations; the buffer keeps apart only what is in the same one.
+
+        Yields
+        ------
+        train, validation : (m,) array of int
+            Indices of points.
 
         Raises
         ------
@@ -527,7 +570,7 @@ class SpatialBlocks(BaseCrossValidator):
             yield np.flatnonzero(training), np.flatnonzero(block == b)
 
 # %% ../nbs/03_validation.ipynb #plot-buffer
-def plot_buffer(buffers, scores, ax=None):
+def plot_buffer(buffers, scores, ceiling=None, ax=None):
     """Scores in spatial blocks against the width of the buffer, one by one, with their errors over configurations.
 
     Parameters
@@ -536,6 +579,8 @@ def plot_buffer(buffers, scores, ax=None):
         Widths of the buffer, in units of length.
     scores : dict of str to sequence of B Accuracy
         One for each buffer, under each name.
+    ceiling : float, optional
+        Noise ceiling of a correlation one by one.
     ax : matplotlib Axes, optional
         Where to draw.
 
@@ -546,19 +591,23 @@ def plot_buffer(buffers, scores, ax=None):
     ax = ax or plt.subplots()[1]
     for name, values in scores.items():
         ax.errorbar(buffers, [a.one_by_one for a in values], [a.one_by_one_error for a in values], fmt="o-", label=name)
+    if ceiling is not None:
+        ax.axhline(ceiling, color="black", linestyle="--", linewidth=1, label="noise ceiling")
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set(xlabel="buffer (units of length)", ylabel="Pearson coefficient, one by one")
     ax.legend()
     return ax
 
 # %% ../nbs/03_validation.ipynb #plot-leak
-def plot_scores(scores, ax=None):
+def plot_scores(scores, ceiling=None, ax=None):
     """Every score as a point, with the mean as a bar.
 
     Parameters
     ----------
     scores : dict of str to (k,) array
         Pearson coefficients under each name.
+    ceiling : float, optional
+        Noise ceiling of a correlation one by one.
     ax : matplotlib Axes, optional
         Where to draw.
 
@@ -570,6 +619,8 @@ def plot_scores(scores, ax=None):
     for i, values in enumerate(scores.values()):
         ax.bar(i, np.mean(values), width=0.55, alpha=0.35, color=f"C{i}")
         ax.plot(np.linspace(i - 0.18, i + 0.18, len(values)), values, "o", color=f"C{i}")
+    if ceiling is not None:
+        ax.axhline(ceiling, color="black", linestyle="--", linewidth=1, label="noise ceiling")
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set_xticks(range(len(scores)), scores)
     ax.set_ylabel("Pearson coefficient")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import nbformat
 import pytest
 import yaml
@@ -175,6 +176,27 @@ def test_cell_checks_are_quiet_about_a_good_cell():
 
 # --- README and sidebar
 
+def test_what_notebooks_keep_has_a_checksum():
+    kept = [line for notebook in NOTEBOOKS.values() for cell in notebook.cells for line in cell.source.splitlines() if "joblib.Memory(" in line]
+    assert kept and all("compress=True" in line for line in kept), kept
+
+
+@pytest.mark.filterwarnings("ignore:.*Exception while loading results")
+def test_the_checksum_is_read(tmp_path):
+    kept = joblib.Memory(tmp_path, compress=True, verbose=0).cache(count)
+    kept(1000)
+    file, = tmp_path.rglob("output.pkl")
+    whole = file.read_bytes()
+    for place in range(20, len(whole), 7):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        assert kept(1000) == list(range(1000)), place
+
+
+def count(n):
+    "What a notebook might keep."
+    return list(range(n))
+
+
 def test_readme_is_made_from_the_index():
     assert not (files := list(readme.stale(ROOT))), f"{files}: not what nbs/index.ipynb says; run make readme"
 
@@ -222,6 +244,7 @@ def test_sidebar_check_notices_a_missing_or_misplaced_page():
     ("<p>" + 3_000_000 * "x" + "</p>", "3.00 MB, more than 3"),
     ("<p>see @fig-map</p>", "unknown reference"),
     ("<p>as in [@bapst2020]</p>", "citation"),
+    ('<p>[<a href="other.html#here">x</a>](other.html#here)</p>', "left as text"),
     ("<pre><code>Traceback (most recent call last)</code></pre>", "a traceback"),
 ])
 def test_site_check_notices(tmp_path, body, complaint):

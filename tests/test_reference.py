@@ -55,6 +55,9 @@ def test_every_public_name_is_there_with_its_parameters(module):
             found += [f"{name} is not on the page"] * (f"| `` {name} `` |" not in text)
             continue
         found += complaints(f"{module}.{name}", thing, page)
+        for method in filter(inspect.isfunction, vars(thing).values() if inspect.isclass(thing) else ()):
+            if not method.__name__.startswith("_"):
+                found += complaints(f"{module}.{name}.{method.__name__}", method, page)
     assert not found, "\n".join(found)
 
 

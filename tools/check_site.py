@@ -10,6 +10,7 @@ FETCHED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "sour
 UNRESOLVED = [
     (re.compile(r"\?@\w+|(?<![\w.])@(?:fig|tbl|eq|sec)-[\w-]+"), "an unknown reference"),
     (re.compile(r"\[-?@\w[^\]]*\]"), "a citation that nothing resolves"),
+    (re.compile(r"\]\([^()\s]+\.(?:html|ipynb)[^()]*\)"), "a link that is left as text"),
     (re.compile(r"Traceback \(most recent call last\)"), "a traceback"),
     (re.compile(r"cell-output-error"), "an error output"),
 ]
@@ -85,9 +86,9 @@ def check_site(folder):
             elif parts.fragment and target in pages and unquote(parts.fragment) not in pages[target].ids:
                 found.append(f"{name}: broken anchor {address}")
         prose = " ".join(page.text)
-        for pattern, complaint in UNRESOLVED[:2]:
+        for pattern, complaint in UNRESOLVED[:3]:
             found += [f"{name}: {complaint}, {m[0]}" for m in pattern.finditer(prose)]
-        found += [f"{name}: {complaint}" for pattern, complaint in UNRESOLVED[2:] if pattern.search(texts[path])]
+        found += [f"{name}: {complaint}" for pattern, complaint in UNRESOLVED[3:] if pattern.search(texts[path])]
     for path in sorted(folder.rglob("*.css")):
         found += [f"{path.relative_to(folder)}: fetches {m[0][:100]}" for m in REMOTE_CSS.finditer(path.read_text(encoding="utf-8"))]
     return list(dict.fromkeys(found))
