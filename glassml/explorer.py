@@ -138,8 +138,8 @@ def say_accuracy(paths, shown, step, ceiling=None):
     """
     p, prediction = (np.concatenate(parts) for parts in zip(*[(path.p, path.offset + path.z @ path.weights[step]) for path in paths]))
     every = accuracy(p, prediction, np.repeat(np.arange(len(paths)), [len(path.p) for path in paths]))
-    bound = "" if ceiling is None else f" (noise ceiling {ceiling:.2f})"
-    return f"r = {every.each[shown]:.2f}{bound}; mean of {len(paths)} {every.one_by_one:.2f} ± {every.one_by_one_error:.2f}"
+    bound = "" if ceiling is None else f", noise ceiling {ceiling:.2f}"
+    return f"r = {every.each[shown]:.2f} (mean {every.one_by_one:.2f} ± {every.one_by_one_error:.2f}{bound})"
 
 # %% ../nbs/A1_explorer.ipynb #kinds
 def _kind(name):
