@@ -464,17 +464,17 @@ def lammps_engine():
     return engine
 
 # %% ../nbs/A0_simulation.ipynb #pair-commands
-def _pair_commands(recipe):
+def _pair_commands(interaction):
     "What LAMMPS has to be told about the interaction."
-    pairs = [(a, b) for a in range(len(recipe.counts)) for b in range(a, len(recipe.counts))]
-    law = interaction_of(recipe)
-    if recipe.tail == "polynomial":  # LAMMPS does not know it, but reads tables
+    sigma, epsilon, inner, cut = interaction[:4]
+    pairs = [(a, b) for a in range(len(sigma)) for b in range(a, len(sigma))]
+    shifted = (inner == cut).all()
+    if interaction[4:].any() or not shifted and np.ptp(interaction[2:4], axis=(1, 2)).any():  # LAMMPS reads it from tables
         return ["pair_style table spline 5000",
-                *(f'pair_coeff {a + 1} {b + 1} "{_pair_table(*law[:, a, b])}" pair {law[3, a, b]}' for a, b in pairs)]
-    style = {"smooth": f"lj/smooth {recipe.cut_inner} {recipe.cut}", "shifted": f"lj/cut {recipe.reach}"}[recipe.tail]
-    ends = "" if recipe.tail == "smooth" else " {cut}"
+                *(f'pair_coeff {a + 1} {b + 1} "{_pair_table(*interaction[:, a, b])}" pair {cut[a, b]}' for a, b in pairs)]
+    style = f"lj/cut {cut.max()}" if shifted else f"lj/smooth {inner[0, 0]} {cut[0, 0]}"
     return [f"pair_style {style}", "pair_modify shift yes",
-            *(f"pair_coeff {a + 1} {b + 1} {law[1, a, b]} {law[0, a, b]}{ends.format(cut=law[3, a, b])}" for a, b in pairs)]
+            *(f"pair_coeff {a + 1} {b + 1} {epsilon[a, b]} {sigma[a, b]}{f' {cut[a, b]}' if shifted else ''}" for a, b in pairs)]
 
 
 @functools.cache
@@ -494,7 +494,7 @@ def _scratch():
 
 # %% ../nbs/A0_simulation.ipynb #start-engine
 def start_engine(recipe, positions, species):
-    """LAMMPS, with particles and interaction in place.
+    """LAMMPS, with the particles and the interaction of a recipe in place.
 
     Parameters
     ----------
@@ -515,24 +515,32 @@ def start_engine(recipe, positions, species):
     ImportError
         If LAMMPS is not installed.
     """
-    engine, n, flat = lammps_engine(), len(positions), recipe.dimension == 2
-    height = "-0.5 0.5" if flat else f"0 {recipe.box}"
+    box = np.full(recipe.dimension, recipe.box)
+    return _engine_with(positions, species, box, interaction_of(recipe), recipe.timestep)
+
+
+def _engine_with(positions, species, box, interaction, timestep):
+    "LAMMPS, with particles and interaction in place."
+    engine, n, flat = lammps_engine(), len(positions), len(box) == 2
+    edges = " ".join([*(f"0 {edge}" for edge in box), *["-0.5 0.5"][:flat]])
     engine.commands_list([
-        "clear", "units lj", f"dimension {recipe.dimension}", "atom_style atomic", "atom_modify map array",
-        f"region cell block 0 {recipe.box} 0 {recipe.box} {height}", f"create_box {len(recipe.counts)} cell"])
-    in_space = np.column_stack([np.mod(positions, recipe.box), np.zeros(n)][:2 if flat else 1])
+        "clear", "units lj", f"dimension {len(box)}", "atom_style atomic", "atom_modify map array",
+        f"region cell block {edges}", f"create_box {interaction.shape[1]} cell"])
+    in_space = np.column_stack([np.mod(positions, box), np.zeros(n)][:2 if flat else 1])
     engine.create_atoms(n, list(range(1, n + 1)), [int(s) for s in species], in_space.ravel().tolist())
-    engine.commands_list(["mass * 1.0", *_pair_commands(recipe), f"neighbor {SKIN} bin", f"timestep {recipe.timestep}"])
+    engine.commands_list(["mass * 1.0", *_pair_commands(interaction), f"neighbor {SKIN} bin", f"timestep {timestep}"])
     if flat:
         engine.command("fix plane all enforce2d")
     return engine
 
 # %% ../nbs/A0_simulation.ipynb #engine-helpers
-def _unwrapped_positions(engine, recipe):
+def _unwrapped_positions(engine):
     "Positions with every crossing of the box undone, (N, d)."
+    d = engine.extract_setting("dimension")
+    low, high = np.array(engine.extract_box()[:2])[:, :d]
     x = np.array(engine.gather_atoms("x", 1, 3)).reshape(-1, 3)
     image = np.array(engine.gather_atoms("image", 0, 3)).reshape(-1, 3)
-    return (x + image * recipe.box)[:, :recipe.dimension]
+    return x[:, :d] + image[:, :d] * (high - low)
 
 
 def _seed_for(recipe, *key):
@@ -572,7 +580,7 @@ def _exchange(engine, recipe, temperature, seed):
     "One sweep of exchanges on the engine's particles; returns how many were accepted."
     types = engine.gather_atoms("type", 0, 1)
     species = np.array(types) - 1
-    neighbours = neighbour_list(_unwrapped_positions(engine, recipe), recipe.box, recipe.reach)
+    neighbours = neighbour_list(_unwrapped_positions(engine), recipe.box, recipe.reach)
     accepted = swap_sweep(species, neighbours, interaction_of(recipe), temperature, recipe.swap_attempts, seed)
     types[:] = (species + 1).tolist()
     engine.scatter_atoms("type", 0, 1, types)
@@ -590,7 +598,7 @@ def _new_chain(recipe, configuration):
 
 def _saved_chain(engine, recipe, rng, record):
     "The state of a chain as arrays."
-    return dict(positions=_unwrapped_positions(engine, recipe), species=np.array(engine.gather_atoms("type", 0, 1)),
+    return dict(positions=_unwrapped_positions(engine), species=np.array(engine.gather_atoms("type", 0, 1)),
                 velocities=np.array(engine.gather_atoms("v", 1, 3)), rng=json.dumps(rng.bit_generator.state),
                 thermo=np.array(record["thermo"]), frames=np.array(record["frames"]), accepted=record["accepted"])
 
@@ -638,7 +646,7 @@ def equilibrate(recipe, configuration, checkpoint=None):
         if kept or done == first or temperature != schedule[done - 1]:
             thermostat(engine, recipe, temperature)
         if done in edges[len(record["frames"]):]:
-            record["frames"].append(_unwrapped_positions(engine, recipe))
+            record["frames"].append(_unwrapped_positions(engine))
         engine.command(f"run {round(recipe.swap_every / recipe.timestep)}")
         record["thermo"].append([engine.get_thermo(name) for name in ("pe", "press", "temp")])
         if recipe.swap_attempts:
@@ -648,7 +656,7 @@ def equilibrate(recipe, configuration, checkpoint=None):
 
 def _equilibrated(engine, recipe, record, last):
     "What `equilibrate` returns, from the engine at the end of the chain."
-    positions, species = _unwrapped_positions(engine, recipe), np.array(engine.gather_atoms("type", 0, 1))
+    positions, species = _unwrapped_positions(engine), np.array(engine.gather_atoms("type", 0, 1))
     moved = np.diff(unwrap([*record["frames"], positions], recipe.box), axis=0)  # a resumed chain counts crossings anew
     lengths = np.linalg.norm(moved - moved.mean(axis=1, keepdims=True), axis=-1)
     segments = [segment.mean(axis=0) for segment in np.array_split(record["thermo"][-last:], 10)]
@@ -665,7 +673,7 @@ def _minimised(engine, recipe):
     "Positions of the inherent structure and its energy per particle; by conjugate gradients, to a force of 1e-10."
     engine.command("unfix bath")
     engine.command("minimize 0 1e-10 100000 1000000")
-    return _unwrapped_positions(engine, recipe), engine.get_thermo("pe")
+    return _unwrapped_positions(engine), engine.get_thermo("pe")
 
 # %% ../nbs/A0_simulation.ipynb #ageing
 def ageing(segments):
@@ -724,11 +732,11 @@ def isoconfigurational_run(recipe, positions, species, seed):
     """
     engine = start_engine(recipe, positions, species)
     thermostat(engine, recipe, recipe.temperature, seed)
-    start, frames, done = _unwrapped_positions(engine, recipe), [], 0
+    start, frames, done = _unwrapped_positions(engine), [], 0
     for step in (round(t / recipe.timestep) for t in recipe.times):
         engine.command(f"run {step - done}")
         done = step
-        displacement = _unwrapped_positions(engine, recipe) - start
+        displacement = _unwrapped_positions(engine) - start
         frames.append(displacement - displacement.mean(axis=0))
     return np.array(frames, dtype=np.float32)
 
