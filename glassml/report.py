@@ -358,7 +358,7 @@ def _notes(study):
     sample = f"N = {n} particles in {n_configurations} configuration{'s' * (n_configurations > 1)}, {M} descriptors"
     layer = "a layer of " if len(shown) < len(first) else ""
     left_out = f"; left out: over the {n_configurations} configurations" if "left_out" in study.pearson else ""
-    no_ceiling = "; no single runs, no noise ceiling" if study.ceiling is None else ""
+    no_ceiling = "no single runs, no noise ceiling" if study.ceiling is None else ""
     return {
         "figure_1_propensity_map": f"N = {len(shown)} particles of all species: {layer}the first configuration\n"
                                    "dark rims: the more mobile of two clusters",
@@ -370,7 +370,7 @@ def _notes(study):
         "figure_6_training": f"{sample}; first of {networks} random splits, 80 % to train; faint: every epoch; lines: moving averages",
         "figure_7_importance": f"{sample}; mean over {networks} random splits; left, over the unit of the descriptor; right, without unit",
         "figure_8_pearson": f"{sample}\nmean and standard deviation over {parts} random parts of 60 %, out of sample trained on the rest"
-                            f"{left_out}{no_ceiling}",
+                            f"{left_out}\n{no_ceiling}",
     }
 
 # %% ../nbs/A2_report.ipynb #flat
