@@ -897,7 +897,7 @@ def plot_training(history, window=300, member=0, ax=None):
         ax.plot(epochs, errors, color=colour, alpha=0.3, linewidth=0.5, rasterized=True)
         ax.plot(epochs, np.exp(moving_average(np.log(errors), window)), color=colour, label=label)
     ax.plot(history.best_epoch[member] + 1, history.best_error[member], "ko", label="kept")
-    ax.set(xlabel="epoch", ylabel="mean squared error (length²)", yscale="log")
+    ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
     ax.ticklabel_format(axis="x", style="plain")
     ax.legend(loc="upper right")
     return ax

@@ -367,7 +367,8 @@ def _notes(study):
         "figure_4_weights": f"{sample}; weights in units of length over the unit of the descriptor\n"
                             "lines: selection of MAP-Lasso; boxes: effective descriptors of Bayes-Ridge",
         "figure_5_covariance": sample,
-        "figure_6_training": f"{sample}; first of {networks} random splits, 80 % to train; faint: every epoch; lines: moving averages",
+        "figure_6_training": f"{sample}; errors in length²\nfirst of {networks} random splits, 80 % to train; faint: every epoch; "
+                             "lines: moving averages; dots: the epoch that was kept",
         "figure_7_importance": f"{sample}; mean over {networks} random splits; left, over the unit of the descriptor; right, without unit",
         "figure_8_pearson": f"{sample}\nmean and standard deviation over {parts} random parts of 60 %, out of sample trained on the rest"
                             f"{left_out}\n{no_ceiling}",
