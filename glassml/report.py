@@ -357,8 +357,9 @@ def _notes(study):
     parts = len(study.pearson["in_sample"]["map_ridge"])
     sample = f"N = {n} particles in {n_configurations} configuration{'s' * (n_configurations > 1)}, {M} descriptors"
     layer = "a layer of " if len(shown) < len(first) else ""
-    left_out = f"; left out: over the {n_configurations} configurations" if "left_out" in study.pearson else ""
-    no_ceiling = "no single runs, no noise ceiling" if study.ceiling is None else ""
+    scores = [f"mean and standard deviation over {parts} random parts of 60 %, out of sample trained on the rest"]
+    scores += [f"left out: over the {n_configurations} configurations"] * ("left_out" in study.pearson)
+    scores += ["no single runs, no noise ceiling"] * (study.ceiling is None)
     return {
         "figure_1_propensity_map": f"N = {len(shown)} particles of all species: {layer}the first configuration\n"
                                    "dark rims: the more mobile of two clusters",
@@ -370,8 +371,7 @@ def _notes(study):
         "figure_6_training": f"{sample}; errors in length²\nfirst of {networks} random splits, 80 % to train; faint: every epoch; "
                              "lines: moving averages; dots: the epoch that was kept",
         "figure_7_importance": f"{sample}; mean over {networks} random splits; left, over the unit of the descriptor; right, without unit",
-        "figure_8_pearson": f"{sample}\nmean and standard deviation over {parts} random parts of 60 %, out of sample trained on the rest"
-                            f"{left_out}\n{no_ceiling}",
+        "figure_8_pearson": "\n".join([sample, *scores]),
     }
 
 # %% ../nbs/A2_report.ipynb #flat
