@@ -690,6 +690,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                 'glassml.report._map_pair': ('a2_report.html#_map_pair', 'glassml/report.py'),
                                 'glassml.report._methods': ('a2_report.html#_methods', 'glassml/report.py'),
                                 'glassml.report._more': ('a2_report.html#_more', 'glassml/report.py'),
+                                'glassml.report._notes': ('a2_report.html#_notes', 'glassml/report.py'),
                                 'glassml.report._page': ('a2_report.html#_page', 'glassml/report.py'),
                                 'glassml.report._parser': ('a2_report.html#_parser', 'glassml/report.py'),
                                 'glassml.report._plain': ('a2_report.html#_plain', 'glassml/report.py'),

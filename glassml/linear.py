@@ -825,7 +825,8 @@ def plot_posterior_covariance(covariance, ax=None):
     norm = SymLogNorm(linthresh=largest * 1e-6, linscale=0.5, vmin=-largest, vmax=largest)
     decades = 10.0 ** np.arange(np.floor(np.log10(largest)), np.log10(norm.linthresh), -2)
     image = ax.imshow(covariance, norm=norm, cmap="RdBu_r", interpolation="nearest")
-    ax.figure.colorbar(image, ax=ax, label="posterior covariance of weights", ticks=[*-decades, 0, *decades])
+    ax.figure.colorbar(image, ax=ax, label="posterior covariance of weights\n(length² over the units of both descriptors)",
+                        ticks=[*-decades, 0, *decades])
     ax.set(xlabel="descriptor", ylabel="descriptor")
     return ax
 

@@ -336,7 +336,8 @@ def plot_propensity_map(configuration, clusters=None, ax=None, limits=None, colo
     if configuration.positions.shape[1] != 2 or configuration.propensity is None:
         raise ValueError("a map needs two-dimensional positions and a propensity")
     ax = ax or plt.subplots(figsize=(6.0, 5.0))[1]
-    ax.set(xlim=(0, configuration.box[0]), ylim=(0, configuration.box[1]), aspect="equal", xlabel="x", ylabel="y")
+    ax.set(xlim=(0, configuration.box[0]), ylim=(0, configuration.box[1]), aspect="equal", xlabel="x (units of length)",
+           ylabel="y (units of length)")
     ax.spines[["top", "right"]].set_visible(True)
     rims = np.where(np.zeros(len(configuration)) if clusters is None else np.asarray(clusters) == 1, "black", "none")
     low, high = limits or (0, np.percentile(configuration.propensity, 99))

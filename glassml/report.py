@@ -345,7 +345,34 @@ def draw_figures(study):
                                 lambda ax: plot_importance(importances[1], ax).set_title("times the scale of the input")],
         "figure_8_pearson": [lambda ax: plot_pearson(scores, study.ceiling, ax)],
     }
-    return {name: _draw(drawings) for name, drawings in panels.items()}
+    notes = _notes(study)
+    return {name: _draw(drawings, notes[name]) for name, drawings in panels.items()}
+
+
+def _notes(study):
+    "What each figure needs to stand alone: numbers of particles, descriptors and splits, and units."
+    n_configurations, (n, M) = len(study.configurations), study.data.X.shape
+    first, shown = study.configurations[0], _flat(study.configurations[0])
+    trials, networks = len(study.curves["map_ridge"].risks), len(next(iter(study.network_pearson.values())))
+    parts = len(study.pearson["in_sample"]["map_ridge"])
+    sample = f"N = {n} particles in {n_configurations} configuration{'s' * (n_configurations > 1)}, {M} descriptors"
+    layer = "a layer of " if len(shown) < len(first) else ""
+    scores = [f"mean and standard deviation over {parts} random parts of 60 %, out of sample trained on the rest"]
+    scores += [f"left out: over the {n_configurations} configurations"] * ("left_out" in study.pearson)
+    scores += ["no single runs, no noise ceiling"] * (study.ceiling is None)
+    return {
+        "figure_1_propensity_map": f"N = {len(shown)} particles of all species: {layer}the first configuration\n"
+                                   "dark rims: the more mobile of two clusters",
+        "figure_2_risk": f"{sample}; means over {trials} random splits; bands: standard error; right: MAP-Ridge near its minimum",
+        "figure_3_evidence": f"{sample}\nsubsets: 80 % of the particles, at random",
+        "figure_4_weights": f"{sample}; weights in units of length over the unit of the descriptor\n"
+                            "lines: selection of MAP-Lasso; boxes: effective descriptors of Bayes-Ridge",
+        "figure_5_covariance": sample,
+        "figure_6_training": f"{sample}; errors in length²\nfirst of {networks} random splits, 80 % to train; faint: every epoch; "
+                             "lines: moving averages; dots: the epoch that was kept",
+        "figure_7_importance": f"{sample}; mean over {networks} random splits; left, over the unit of the descriptor; right, without unit",
+        "figure_8_pearson": "\n".join([sample, *scores]),
+    }
 
 # %% ../nbs/A2_report.ipynb #flat
 def _flat(configuration):
@@ -358,8 +385,8 @@ def _flat(configuration):
                          propensity=configuration.propensity[near])
 
 # %% ../nbs/A2_report.ipynb #draw
-def _draw(drawings):
-    "One figure, a panel for each drawing, at most two in a row."
+def _draw(drawings, note=""):
+    "One figure, a panel for each drawing, at most two in a row, and a note below."
     columns = min(len(drawings), 2)
     rows = -(-len(drawings) // columns)
     with plt.style.context("glassml.style"):
@@ -368,6 +395,8 @@ def _draw(drawings):
             drawing(ax)
         for ax in axes.flat[len(drawings):]:
             ax.set_visible(False)
+        if note:
+            figure.supxlabel(note, fontsize="small")
     plt.close(figure)
     return figure
 
@@ -565,7 +594,7 @@ def _map_pair(report, axes):
 def _accuracy_bars(report, ax):
     "Each configuration under each model, and the noise ceiling."
     ceiling = _ceiling(report)
-    plot_scores({name: c.left_out.each for name, c in report.comparisons.items()}, ceiling and ceiling.one_by_one, ax)
+    plot_scores({name: c.left_out for name, c in report.comparisons.items()}, ceiling and ceiling.one_by_one, ax)
     if ceiling:
         low, high = ceiling.one_by_one - ceiling.one_by_one_error, ceiling.one_by_one + ceiling.one_by_one_error
         ax.axhspan(low, high, color="black", alpha=0.08, linewidth=0)
@@ -616,26 +645,29 @@ def report_figures(report):
         maps, axes = plt.subplots(1, 2, figsize=(9, 3.6))
         _map_pair(report, axes)
     plt.close(maps)
-    count, species = len(report.configurations), report.model.species_
+    count, species, sizes = len(report.configurations), report.model.species_, np.bincount(report.left_out.groups)
+    sample = f"N = {sizes.sum()} particles of species {species} in {count} configurations"
     where = "a layer of " if report.configurations[0].positions.shape[1] == 3 else ""
     dashed = ", dashed the mean noise ceiling with its error (single configurations have their own)" if report.left_out.runs is not None else ""
     return {
-        "map": (maps, f"Propensity of the particles of species {species} in {where}the first configuration (units of length): measured, "
-                      "and predicted from the other configurations."),
+        "map": (maps, f"Propensity (units of length) of {where}the N = {sizes[0]} particles of species {species} in the first "
+                      "configuration: measured, and predicted from the other configurations."),
         "accuracy": (_draw([lambda ax: _accuracy_bars(report, ax)]),
-                     f"Pearson coefficient in each of {count} configurations, predicted from the others; bars are means{dashed}."),
+                     f"Pearson coefficient in each configuration, predicted from the others ({sample}); bars: mean ± standard error, "
+                     f"bootstrap over configurations{dashed}."),
         "correlation": (_draw([lambda ax: _correlation(report, ax)]),
-                        f"Correlation of the propensity between particles of species {species} a distance apart, {count} configurations."),
+                        "Correlation of the propensity between particles a distance apart, in each configuration, and the mean "
+                        f"({sample})."),
         "learning": (_draw([lambda ax: _learning(report, ax)]),
-                     f"Pearson coefficient of a line on the averaged fields against the number of configurations it learned from, "
-                     f"species {species}: mean and standard deviation over {report.learning.scores.shape[1]} draws. Dotted: where "
+                     f"Pearson coefficient of a line on the averaged fields against the number of configurations it learned from "
+                     f"({sample}): mean and standard deviation over {report.learning.scores.shape[1]} draws. Dotted: where "
                      f"the curve points{', dashed black: the noise ceiling' if dashed else ''}."),
         "relevance": (_draw([lambda ax: _importance(report, ax)]),
-                      f"What each quantity predicts alone, and what a line loses without it: Pearson coefficients in {count} configurations "
-                      f"left out, means with standard errors{', dashed the noise ceiling' if dashed else ''}."),
+                      f"What each quantity predicts alone, and what a line loses without it: Pearson coefficients in configurations "
+                      f"left out ({sample}), means with standard errors{', dashed the noise ceiling' if dashed else ''}."),
         "reliability": (_draw([lambda ax: _reliability(report, ax)]),
                         "Share of the particles whose propensity lies in the predicted interval, against the probability of the "
-                        "interval: each configuration, and the mean. On the diagonal the predicted errors are right."),
+                        f"interval: each configuration, and the mean ({sample}). On the diagonal the predicted errors are right."),
     }
 
 # %% ../nbs/A2_report.ipynb #report-page

@@ -600,12 +600,12 @@ def plot_buffer(buffers, scores, ceiling=None, ax=None):
 
 # %% ../nbs/03_validation.ipynb #plot-leak
 def plot_scores(scores, ceiling=None, ax=None):
-    """Every score as a point, with the mean as a bar.
+    """The score in each configuration as a point, and their mean with its standard error as a bar.
 
     Parameters
     ----------
-    scores : dict of str to (k,) array
-        Pearson coefficients under each name.
+    scores : dict of str to Accuracy
+        Under each name, as from `accuracy`.
     ceiling : float, optional
         Noise ceiling of a correlation one by one.
     ax : matplotlib Axes, optional
@@ -616,9 +616,9 @@ def plot_scores(scores, ceiling=None, ax=None):
     matplotlib Axes
     """
     ax = ax or plt.subplots()[1]
-    for i, values in enumerate(scores.values()):
-        ax.bar(i, np.mean(values), width=0.55, alpha=0.35, color=f"C{i}")
-        ax.plot(np.linspace(i - 0.18, i + 0.18, len(values)), values, "o", color=f"C{i}")
+    for i, score in enumerate(scores.values()):
+        ax.plot(np.linspace(i - 0.18, i + 0.18, len(score.each)), score.each, "o", color=f"C{i}")
+        ax.bar(i, score.one_by_one, yerr=score.one_by_one_error, width=0.55, alpha=0.35, color=f"C{i}", capsize=6, error_kw=dict(zorder=3))
     if ceiling is not None:
         ax.axhline(ceiling, color="black", linestyle="--", linewidth=1, label="noise ceiling")
     ax.axhline(0, color="black", linewidth=0.8)
@@ -777,8 +777,8 @@ def plot_learning_curve(curves, ceiling=None, ax=None):
         name = name and f"{name}, "
         ax.errorbar(curve.sizes, curve.scores.mean(axis=1), curve.scores.std(axis=1), fmt="o-", color=f"C{i}",
                     label=f"{name}left out")
-        ax.plot(curve.sizes, curve.in_sample.mean(axis=1), "s--", color=f"C{i}", markerfacecolor="white",
-                label=f"{name}in sample")
+        ax.errorbar(curve.sizes, curve.in_sample.mean(axis=1), curve.in_sample.std(axis=1), fmt="s--", color=f"C{i}",
+                    markerfacecolor="white", label=f"{name}in sample")
         ax.axhline(np.mean(curve.limit()), color=f"C{i}", linewidth=0.8, linestyle=":")
     if ceiling is not None:
         ax.axhline(ceiling, color="black", linestyle="--", linewidth=1, label="noise ceiling")

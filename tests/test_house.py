@@ -148,6 +148,7 @@ def test_cells_are_in_order(name):
 
 @pytest.mark.parametrize("cell, complaint", [
     (new_code_cell("#| fig-cap: 'A map'\nplot();"), "without a picture"),
+    (new_code_cell("#| fig-cap: 'A map of particles, λ = 3'\nplot();", outputs=[PICTURE]), "caption without 'N = …'"),
     (new_code_cell("1/0", outputs=[new_output("error", ename="ZeroDivisionError", evalue="division by zero")]), "ZeroDivisionError"),
     (new_code_cell("f()", outputs=[new_output("stream", text="Traceback (most recent call last):")]), "traceback"),
     (new_code_cell('#| fig-alt: "$\\lambda$"\nf();'), "not YAML"),
@@ -161,6 +162,17 @@ def test_cell_checks_notice(cell, complaint):
     assert any(complaint in c for c in house.notebook_complaints("n", new_notebook(cells=[cell])))
 
 
+@pytest.mark.parametrize("caption", ["The N = 440 particles", "All 24 single configurations", "In six small configurations", "N = 24 × 440"])
+def test_captions_that_count(caption):
+    assert not house.uncounted(new_code_cell(f"#| fig-cap: '{caption}'\nplot();"))
+
+
+def test_only_schematics_need_not_count():
+    figures = {cell.id for notebook in NOTEBOOKS.values() for cell in notebook.cells if "fig-cap:" in cell.source}
+    assert house.SCHEMATICS <= figures   # no exception outlives its figure
+    assert not house.uncounted(new_code_cell("#| fig-cap: 'Shells'\nplot();", id="figure-shells"))
+
+
 def test_cell_checks_notice_an_id_used_twice(tmp_path):
     cell = '{"cell_type": "markdown", "id": "same", "metadata": {}, "source": []}'
     (tmp_path / "n.ipynb").write_text('{"cells": [%s, %s], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}' % (cell, cell))
@@ -168,7 +180,7 @@ def test_cell_checks_notice_an_id_used_twice(tmp_path):
 
 
 def test_cell_checks_are_quiet_about_a_good_cell():
-    source = "#| hide\n#| fig-cap: 'Risk, λ = 3: a curve'\n#| fig-alt: 'A curve'\nplot();"
+    source = "#| hide\n#| fig-cap: 'Risk, λ = 3: a curve, ten configurations'\n#| fig-alt: 'A curve'\nplot();"
     cells = [new_code_cell(source, outputs=[PICTURE]), new_code_cell("#| exports\ndef risk(p): ..."),
              new_code_cell("#| export\nimport numpy"), new_code_cell("#| export\ndef plot_risk(p): ...")]
     assert house.notebook_complaints("n", new_notebook(cells=cells)) == []

@@ -9,6 +9,9 @@ from nbformat.v4 import reads
 DIRECTIVES = {"default_exp", "export", "exports", "exporti", "exec_doc", "hide", "hide_line", "filter_stream", "slow"}
 OPTIONS = {"eval", "echo", "output", "include", "warning", "error", "label", "code-fold", "code-summary", "code-overflow",
            "fig-cap", "fig-alt", "fig-align", "fig-width", "fig-height", "tbl-cap", "column", "layout-ncol", "layout-nrow"}
+# Figures of no data.
+SCHEMATICS = {"figure-shells", "figure-angular", "figure-weights", "figure-local-angular", "figure-reconstruct", "show-pair-energies"}
+COUNT = r"\bN = \d|\b(\d+|two|three|four|five|six|seven|eight|nine|ten)( \w+){0,2} (particles|configurations)\b"
 
 
 def read(path):
@@ -56,6 +59,12 @@ def bad_options(source):
     return found
 
 
+def uncounted(cell):
+    "Whether a figure of data has a caption that does not say how many particles or configurations are in it."
+    caption = re.search(r"(?m)^#\|\s*fig-cap:(.*)", cell.source)
+    return bool(caption) and cell.get("id") not in SCHEMATICS and not re.search(COUNT, caption[1])
+
+
 def hidden_functions(source):
     "The public functions and classes of a cell whose code no reader sees: `#| export` hides it, `#| exports` shows it."
     if "export" not in options(source)[0]:
@@ -79,6 +88,7 @@ def notebook_complaints(name, notebook):
         found += [f"{place}: '#| export' hides the code of {n}; '#| exports' shows it" for n in hidden_functions(cell.source)]
         if re.search(r"(?m)^#\|\s*fig-cap:", cell.source) and not has_picture(cell):
             found.append(f"{place}: a figure cell without a picture; run it")
+        found += [f"{place}: a caption without 'N = …' or a number of particles or configurations"] * uncounted(cell)
         found += [f"{place}: {output.ename}: {output.evalue}" for output in cell.outputs if output.output_type == "error"]
         if any("Traceback (most recent call last)" in output.get("text", "") for output in cell.outputs):
             found.append(f"{place}: a traceback in the output")
