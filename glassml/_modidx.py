@@ -736,6 +736,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                     'glassml.simulation._check_same': ('a0_simulation.html#_check_same', 'glassml/simulation.py'),
                                     'glassml.simulation._claim': ('a0_simulation.html#_claim', 'glassml/simulation.py'),
                                     'glassml.simulation._continued_chain': ('a0_simulation.html#_continued_chain', 'glassml/simulation.py'),
+                                    'glassml.simulation._engine_with': ('a0_simulation.html#_engine_with', 'glassml/simulation.py'),
                                     'glassml.simulation._equilibrated': ('a0_simulation.html#_equilibrated', 'glassml/simulation.py'),
                                     'glassml.simulation._exchange': ('a0_simulation.html#_exchange', 'glassml/simulation.py'),
                                     'glassml.simulation._finish': ('a0_simulation.html#_finish', 'glassml/simulation.py'),
