@@ -10,6 +10,8 @@ import joblib
 import nbformat
 import pytest
 import yaml
+from nbdev.process import NBProcessor
+from nbdev.processors import rm_export
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,6 +146,13 @@ def test_chapters_come_before_appendices():
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_cells_are_in_order(name):
     assert not (complaints := house.notebook_complaints(name, NOTEBOOKS[name])), "\n".join(complaints)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_quarto_reads_the_options_that_nbdev_leaves(name):
+    for cell in NBProcessor(ROOT / "nbs" / name, procs=[rm_export], process=True).nb.cells:
+        options = re.findall(r"(?m)^#\|(.*)$", cell.source) if cell.cell_type == "code" else []
+        assert isinstance(yaml.safe_load("\n".join(options)) or {}, dict), f"{cell.id}: {options}"
 
 
 @pytest.mark.parametrize("cell, complaint", [
