@@ -190,6 +190,11 @@ def test_what_notebooks_keep_has_a_checksum():
     assert kept and all("compress=True" in line for line in kept), kept
 
 
+def test_what_notebooks_keep_knows_the_installed_versions():
+    keys = [line for notebook in NOTEBOOKS.values() for cell in notebook.cells for line in cell.source.splitlines() if "joblib.hash(" in line]
+    assert keys and all("versions(" in line for line in keys), keys
+
+
 @pytest.mark.filterwarnings("ignore:.*Exception while loading results")
 def test_the_checksum_is_read(tmp_path):
     kept = joblib.Memory(tmp_path, compress=True, verbose=0).cache(count)
