@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ARCHIVES', 'VERSION', 'READERS', 'load_glass', 'recognise', 'iter_configurations', 'read_configurations', 'read_xy',
            'read_isoconfigurational', 'read_model', 'read_pickle', 'read_extended_xyz', 'read_lammps_dump',
-           'write_whole', 'write_configurations', 'read_glassml', 'Converted', 'convert', 'plot_propensities',
-           'Dataset', 'varying', 'make_dataset']
+           'write_whole', 'versions', 'write_configurations', 'read_glassml', 'Converted', 'convert',
+           'plot_propensities', 'Dataset', 'varying', 'make_dataset']
 
 # %% ../nbs/02_dataset.ipynb #imports
 import hashlib
@@ -15,12 +15,14 @@ import json
 import os
 import pickle
 import pickletools
+import platform
 import re
 import zipfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from itertools import islice
 from math import prod
@@ -856,6 +858,26 @@ def write_whole(path):
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+# %% ../nbs/02_dataset.ipynb #versions
+def versions(*libraries):
+    """Versions of Python and of the libraries that a result rests on, as installed.
+
+    Parameters
+    ----------
+    *libraries : str
+        Names of distributions, such as "scikit-learn".
+
+    Returns
+    -------
+    dict of str to str
+        First that of "python"; libraries that are not installed are left out.
+    """
+    found = {"python": platform.python_version()}
+    for name in libraries:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 # %% ../nbs/02_dataset.ipynb #write-configurations
 def write_configurations(path, configurations, dtype=float):

@@ -23,6 +23,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.model_selection import GroupShuffleSplit, LeaveOneGroupOut, ShuffleSplit, train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm.auto import tqdm
 
 from .linear import fit_treatments
 from .relevance import shuffled_loss
@@ -666,7 +667,7 @@ class Stack:
 # %% ../nbs/06_mlp_capacity.ipynb #train
 def train_all(X, p, splits, architectures, max_epochs=10000, patience=0.3, n_batches=10, rate=5e-3, standardise=False,
               n_seeds=1, loss="squared", groups=None, scaled_start=False,
-              device="cpu", dtype="float64", random_state=0):
+              device="cpu", dtype="float64", random_state=0, progress=False):
     """Train every architecture on every split from every seed, all of them at once.
 
     Parameters
@@ -704,6 +705,8 @@ def train_all(X, p, splits, architectures, max_epochs=10000, patience=0.3, n_bat
         "float64", or "float32", which is faster for wide layers.
     random_state : int
         Seed of the first member; each further one takes the next number, and depends on its own seed and split only.
+    progress : bool
+        Whether to show a progress bar.
 
     Returns
     -------
@@ -724,13 +727,14 @@ def train_all(X, p, splits, architectures, max_epochs=10000, patience=0.3, n_bat
     dealers = [torch.Generator().manual_seed(2**32 + random_state + s) for s in range(S)]
 
     errors = torch.full((2, S, A, max_epochs), torch.nan, **kind)
-    with _one_thread(), torch.inference_mode():
+    with _one_thread(), torch.inference_mode(), tqdm(total=max_epochs, desc="networks", unit="epoch", disable=not progress) as bar:
         stack = Stack(layout, range(random_state, random_state + S), scaled_start, **kind)
         best, cuts = stack.best.clone(), _cuts(training.shape[1], size, n_batches)
         alive, points = torch.arange(S, device=device), validation  # members still in the stack, and what they are tested on
         x_valid, p_valid = inputs(alive, points), targets[points]
         lowest, since = torch.full((S, A), torch.inf, **kind), torch.zeros(S, A, dtype=torch.long, device=device)  # best error, and its epoch
         for epoch in range(max_epochs):
+            bar.update()
             order = _shuffled(training[alive], size, [dealers[s] for s in alive.tolist()])
             q = targets[order]
             φ = [stack.step(inputs(alive, batch), goal, rate, loss, batch)

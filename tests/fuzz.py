@@ -11,7 +11,6 @@ import io
 import json
 import os
 import pickle
-import platform
 import random
 import re
 import resource
@@ -23,14 +22,13 @@ import time
 import zipfile
 from collections import Counter
 from datetime import date
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from test_dataset import READERS, same, write
 
-from glassml.dataset import read_configurations, write_configurations
+from glassml.dataset import read_configurations, versions, write_configurations
 from glassml.descriptors import Configuration
 from glassml.report import main
 from glassml.simulation import read_recipe
@@ -238,7 +236,7 @@ class Bench:
         self.slowest = max(self.slowest, time.process_time() - began)
 
     def _file(self, kind, content):
-        "Read, and what was read survives our own format."
+        "Read, and what was read survives our own format, or is refused by it."
         suffix, density = self.good[kind][1:]
         path, again = self.folder / f"bad{suffix}", self.folder / "again.npz"
         path.write_bytes(content)
@@ -254,7 +252,7 @@ class Bench:
             write_configurations(again, found)
         except ValueError as error:
             assert "cannot be" in str(error), f"not a clear error: {error}"
-            return "read"
+            return "not written"
         for one, other in zip(found, read_configurations(again), strict=True):
             same(one, other)
         return "read"
@@ -331,12 +329,14 @@ def record(bench, inputs, seed, minutes):
     lines = ["# A long run on damaged input", "",
              f"`python tests/fuzz.py --inputs {inputs} --seed {seed}` on {date.today()}: {minutes:.0f} minutes, the slowest input {bench.slowest:.1f} CPU-s (a first command is compiled), "
              f"at most {peak():.0f} MB of memory in all. Every input was refused with a clear error (a `ValueError` that names the file, or exit "
-             "code 2 and a message), or read; what was read was written to our own format and came back the same to the last bit.", "",
-             "| kind | inputs | refused | read, or carried out |", "|---|---|---|---|"]
+             "code 2 and a message), or read or carried out. What was read from a file was written to our own format and came back the same to "
+             "the last bit; or that format, which keeps no objects, refused it with a clear error, and then it is counted as not written.", "",
+             "| kind | inputs | refused | read, not written | read, or carried out |", "|---|---|---|---|---|"]
     for kind, counts in bench.outcomes.items():
-        lines.append(f"| {kind} | {counts.total()} | {counts['clear error']} | {counts.total() - counts['clear error']} |")
-    versions = ", ".join(f"{name} {version(name)}" for name in ("glassml", "numpy", "ase", "scipy", "scikit-learn"))
-    return "\n".join([*lines, "", f"Python {platform.python_version()}, {versions}."]) + "\n"
+        refused, unwritten = counts["clear error"], counts["not written"]
+        lines.append(f"| {kind} | {counts.total()} | {refused} | {unwritten} | {counts.total() - refused - unwritten} |")
+    made_with = versions("glassml", "numpy", "ase", "scipy", "scikit-learn")
+    return "\n".join([*lines, "", ", ".join(f"{name} {number}" for name, number in made_with.items()).capitalize() + "."]) + "\n"
 
 
 def peak():

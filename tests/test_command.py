@@ -1,5 +1,6 @@
 """The command `glassml`, as a user runs it."""
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,12 +15,13 @@ from glassml.descriptors import Configuration, symmetry_function_names, symmetry
 from glassml.mlp_capacity import ARCHITECTURES
 from glassml.report import main
 
+PROGRAM = "import sys; from glassml.report import main; sys.exit(main())"
 LINEAR = ["map_ridge", "map_lasso", "map_debias", "bayes_ridge", "bayes_lasso"]
 
 
 def glassml(*arguments, cwd):
     "Run the command; its exit code, output and messages."
-    done = subprocess.run([sys.executable, "-c", "import sys; from glassml.report import main; sys.exit(main())", *map(str, arguments)],
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *map(str, arguments)],
                           cwd=cwd, capture_output=True, text=True)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout, done.stderr
@@ -130,6 +132,8 @@ def test_what_is_no_data_is_named(command, file, place, capsys):
     (["descriptors", QUICK, "--family", "radial", "--average", "-1", "--out", "o.npz"], "must be positive"),
     (["descriptors", QUICK, "--family", "radial", "--cutoff", "nan", "--out", "o.npz"], "cutoff"),
     (["convert", QUICK, "nowhere/o.npz"], "nowhere/o.npz must name a file in a folder that exists"), (["convert", QUICK, QUICK], "is to be written, and read too"),
+    (["convert", QUICK, "o.txt"], "o.txt must end in .npz"), (["descriptors", QUICK, "--family", "radial", "--out", "o"], "o must end in .npz"),
+    (["predict", "--train", QUICK, "--test", QUICK, "--out", "o.npy"], "o.npy must end in .npz"),
     (["simulate", "quick", "--out", "taken"], "taken is a file"), (["simulate", "quick", "--out", "o", "--jobs", "-2"], "--jobs must be positive")])
 def test_mistakes_are_told_in_one_line(words, said, place, capsys):
     recipe = (files("glassml") / "recipes" / "quick.toml").read_text()
@@ -149,6 +153,23 @@ def test_wrong_words_end_with_2(words, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(words)
     assert "error:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["convert", "--help"], ["convert", QUICK, "o.npz"], ["convert", *10 * [QUICK], "o.npz", "--json"]])
+def test_what_nobody_reads_is_no_error(words, tmp_path):
+    "As with `| head -1`, when head has gone: the pipe is closed before the first word."
+    ours, theirs = os.pipe()
+    os.close(ours)
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM, *words], cwd=tmp_path, env=buffered, stdout=theirs, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    assert done.returncode == 141 and re.fullmatch(r"(files: .*|\n)*", done.stderr), done.stderr
+
+
+def test_what_cannot_be_said_is_an_error(tmp_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", PROGRAM, "convert", QUICK, "o.npz"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1] == "glassml: [Errno 28] No space left on device"
 
 
 def test_more_processes_than_cores_are_not_started(monkeypatch):

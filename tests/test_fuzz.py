@@ -1,5 +1,6 @@
 """Damaged input, a little of each kind; `tests/fuzz.py` makes the long run, whose outcome is in `tests/fuzz.md`."""
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fuzz import KINDS, Bench, npy
+from fuzz import KINDS, Bench, npy, record
 from test_dataset import dump_text, needs_ase, write, xyz_text
 
 from glassml.dataset import read_configurations
@@ -28,6 +29,14 @@ def test_damaged_input_is_refused_or_read(kind, bench):
     for number in range(100):
         bench.try_one(kind, number, seed=7)
     assert 50 < bench.outcomes[kind]["clear error"] < 100
+
+
+def test_the_record_of_the_long_run_is_what_the_program_prints(bench):
+    numbers = re.compile(r"\d[\d.-]*")
+    kept = Path(__file__).with_name("fuzz.md").read_text()
+    assert numbers.sub("#", kept) == numbers.sub("#", record(bench, 100_000, 0, 1))
+    inputs = [int(row.split("|")[2]) for row in kept.splitlines() if row.startswith(tuple(f"| {kind} |" for kind in KINDS))]
+    assert len(inputs) == len(KINDS) and sum(inputs) >= 100_000
 
 
 # --- much is announced, little is there

@@ -10,6 +10,8 @@ import joblib
 import nbformat
 import pytest
 import yaml
+from nbdev.process import NBProcessor
+from nbdev.processors import rm_export
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -146,6 +148,13 @@ def test_cells_are_in_order(name):
     assert not (complaints := house.notebook_complaints(name, NOTEBOOKS[name])), "\n".join(complaints)
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_quarto_reads_the_options_that_nbdev_leaves(name):
+    for cell in NBProcessor(ROOT / "nbs" / name, procs=[rm_export], process=True).nb.cells:
+        options = re.findall(r"(?m)^#\|(.*)$", cell.source) if cell.cell_type == "code" else []
+        assert isinstance(yaml.safe_load("\n".join(options)) or {}, dict), f"{cell.id}: {options}"
+
+
 @pytest.mark.parametrize("cell, complaint", [
     (new_code_cell("#| fig-cap: 'A map'\nplot();"), "without a picture"),
     (new_code_cell("#| fig-cap: 'A map of particles, λ = 3'\nplot();", outputs=[PICTURE]), "caption without 'N = …'"),
@@ -191,6 +200,11 @@ def test_cell_checks_are_quiet_about_a_good_cell():
 def test_what_notebooks_keep_has_a_checksum():
     kept = [line for notebook in NOTEBOOKS.values() for cell in notebook.cells for line in cell.source.splitlines() if "joblib.Memory(" in line]
     assert kept and all("compress=True" in line for line in kept), kept
+
+
+def test_what_notebooks_keep_knows_the_installed_versions():
+    keys = [line for notebook in NOTEBOOKS.values() for cell in notebook.cells for line in cell.source.splitlines() if line.startswith("made_by = ")]
+    assert keys and all("versions(" in line for line in keys), keys
 
 
 @pytest.mark.filterwarnings("ignore:.*Exception while loading results")

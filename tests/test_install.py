@@ -1,4 +1,5 @@
 """The package as it is installed, outside the checkout."""
+import ast
 import configparser
 import re
 import subprocess
@@ -86,10 +87,42 @@ def test_what_is_installed_fits_together():
     assert said.returncode == 0, said.stdout
 
 
-def test_the_page_of_dependencies_names_every_library():
+NAMES = {"IPython": "ipython", "PIL": "pillow", "freud": "freud-analysis", "sklearn": "scikit-learn", "yaml": "PyYAML"}
+
+
+def libraries(source):
+    "The libraries that some Python imports, anywhere in it, or asks for by their names."
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("importorskip", "import_module")):
+            found |= {one.value for one in node.args[:1] if isinstance(one, ast.Constant)}
+    return {NAMES.get(name, name) for name in (name.split(".")[0] for name in found) if name not in sys.stdlib_module_names}
+
+
+def required():
+    "What settings.ini requires, for every use and by the extras."
     settings = configparser.ConfigParser()
     settings.read(ROOT / "settings.ini")
+    return {re.match(r"[\w-]+", one)[0] for key, value in settings["DEFAULT"].items() if key.endswith("requirements") for one in value.split()}
+
+
+def test_every_import_is_required():
+    files = [path for folder in ("glassml", "tools", "tests", "benchmarks") for path in (ROOT / folder).glob("*.py")]
+    ours = {path.stem for path in files} | {"glassml"}
+    missing = {path.name: found for path in files if (found := libraries(path.read_text()) - ours - required())}
+    assert len(files) > 40 and not missing, missing
+
+
+def test_the_import_check_notices_every_way_to_import():
+    source = "import os, yaml.nodes\ndef f():\n    from PIL import Image\n    pytest.importorskip('freud.locality')\nfrom . import x"
+    assert libraries(source) == {"PyYAML", "pillow", "freud-analysis"}
+
+
+def test_the_page_of_dependencies_names_every_library():
     page = (ROOT / "nbs" / "dependencies.ipynb").read_text()
     named = set(re.findall(r"[\w-]+", " ".join(re.findall(r'(?m)^ *"\|.*', page))))
-    wanted = {re.match(r"[\w-]+", one)[0] for key, value in settings["DEFAULT"].items() if key.endswith("requirements") for one in value.split()}
-    assert wanted <= named, f"not on the page: {sorted(wanted - named)}"
+    assert required() <= named, f"not on the page: {sorted(required() - named)}"

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from conftest import missing
 
 ROOT = Path(__file__).resolve().parent.parent
 SCREENS = {"desk": dict(viewport={"width": 1280, "height": 800}), "phone": dict(viewport={"width": 390, "height": 844}),
@@ -141,3 +142,10 @@ def test_what_is_wrong_is_noticed(tab, address, body, complaint):
     head = "<!doctype html><meta name=viewport content='width=device-width'><link rel=icon href='data:,'>"
     tab.route(address + "wrong.html", lambda route: route.fulfill(body=head + body, content_type="text/html"))
     assert any(complaint in one for one in look(tab, address + "wrong.html"))
+
+
+@pytest.mark.parametrize("promised, end", [("1", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_browser_that_was_promised_must_be_there(promised, end, monkeypatch):
+    monkeypatch.setenv("BROWSER_PROMISED", promised)
+    with pytest.raises(end, match="no browser"):
+        missing("no browser")
