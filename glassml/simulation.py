@@ -6,7 +6,7 @@
 __all__ = ['TAILS', 'SKIN', 'WAVENUMBERS', 'Recipe', 'read_recipe', 'interaction_of', 'plot_pair_energies', 'neighbour_list',
            'local_energy', 'swap_sweep', 'energy_per_particle', 'plot_visits', 'lammps_class', 'lammps_engine',
            'start_engine', 'thermostat', 'equilibrate', 'ageing', 'is_equilibrated', 'isoconfigurational_run',
-           'save_arrays', 'resume', 'observed', 'simulate', 'plot_segments']
+           'warm_runs', 'save_arrays', 'resume', 'observed', 'simulate', 'plot_segments']
 
 # %% ../nbs/A0_simulation.ipynb #imports
 import atexit
@@ -548,6 +548,17 @@ def _seed_for(recipe, *key):
     state = np.random.SeedSequence([recipe.seed, *key]).generate_state(1)
     return int(state[0] % 2**29) + 1
 
+
+@contextlib.contextmanager
+def _telling(who):
+    "Say of whom, if LAMMPS gives up."
+    try:
+        yield
+    except Exception as error:
+        if type(error) is not Exception:  # LAMMPS raises no other
+            raise
+        raise ValueError(f"{who}, {error}") from error
+
 # %% ../nbs/A0_simulation.ipynb #thermostat
 def thermostat(engine, recipe, temperature, seed=None):
     """Keep the temperature from now on.
@@ -739,6 +750,61 @@ def isoconfigurational_run(recipe, positions, species, seed):
         displacement = _unwrapped_positions(engine) - start
         frames.append(displacement - displacement.mean(axis=0))
     return np.array(frames, dtype=np.float32)
+
+# %% ../nbs/A0_simulation.ipynb #warm-runs
+def warm_runs(configuration, interaction, temperature, labels=None, n_runs=24, n_frames=10, random_state=0):
+    """Displacements in short runs that start from the inherent structure.
+
+    Parameters
+    ----------
+    configuration : Configuration
+        N particles, with their inherent structure.
+    interaction : (6, S, S) array
+        From `interaction_table`; species in the order of the labels.
+    temperature : float
+        Of the Nosé-Hoover thermostat, in units of energy.
+    labels : (S,) sequence of int, optional
+        Species labels; those of the configuration, ascending, by default.
+    n_runs : int
+        Runs, with velocities drawn anew.
+    n_frames : int
+        Frames of each, 100 steps apart.
+    random_state : int
+        Seed of the velocities.
+
+    Returns
+    -------
+    (R, F, N, d) array of float32
+        Displacement from the inherent structure, relative to the centre of mass; unwrapped.
+
+    Raises
+    ------
+    ImportError
+        If LAMMPS is not installed.
+    ValueError
+        If LAMMPS cannot carry out the runs, or the box is too small for the interaction.
+
+    Notes
+    -----
+    A step is 0.023 in units of the fastest time that the interaction has, smallest sigma over the root of the largest epsilon at unit
+    mass; the thermostat relaxes in 100 steps. Velocities begin at twice the temperature, of which the interaction takes half.
+    """
+    box, timestep = configuration.box, 0.023 * interaction[0].min() / np.sqrt(interaction[1].max())
+    if box.min() < 2 * (interaction[3].max() + SKIN):
+        raise ValueError(f"the box must be at least {2 * (interaction[3].max() + SKIN):g}, twice the cut and skin, got {box.min():g}")
+    species = 1 + np.searchsorted(np.unique(configuration.species) if labels is None else labels, configuration.species)
+    runs = np.empty((n_runs, n_frames, *configuration.positions.shape), np.float32)
+    with _telling(configuration.name or "a configuration"):
+        for run, seed in zip(runs, np.random.SeedSequence(random_state).generate_state(n_runs)):
+            engine = _engine_with(configuration.inherent, species, box, interaction, timestep)
+            engine.command(f"velocity all create {2 * temperature} {seed % 2**29 + 1} mom yes dist gaussian")
+            engine.command(f"fix bath all nvt temp {temperature} {temperature} {100 * timestep}")
+            start = _unwrapped_positions(engine)
+            for frame in run:
+                engine.command("run 100")
+                displacement = _unwrapped_positions(engine) - start
+                frame[:] = displacement - displacement.mean(axis=0)
+    return runs
 
 # %% ../nbs/A0_simulation.ipynb #save-whole
 def save_arrays(path, **arrays):
@@ -962,20 +1028,9 @@ def _glass(recipe, c, work):
     return glass
 
 
-@contextlib.contextmanager
-def _telling(c):
-    "Say in which configuration LAMMPS gave up."
-    try:
-        yield
-    except Exception as error:
-        if type(error) is not Exception:  # LAMMPS raises no other
-            raise
-        raise ValueError(f"configuration {c}, {error}") from error
-
-
 def _chain(recipe, c, work):
     "See that configuration c is there; its number, and why it is refused, or nothing."
-    with _telling(c):
+    with _telling(f"configuration {c}"):
         glass = _glass(recipe, c, work)
     if is_equilibrated(glass):
         return c, ""
@@ -989,7 +1044,7 @@ def _run(recipe, c, r, work):
         glass = _glass(recipe, c, work)
         return dict(displacements=isoconfigurational_run(
             recipe, glass["positions"], glass["species"], _seed_for(recipe, c, r + 1)))
-    with _telling(c):
+    with _telling(f"configuration {c}"):
         return resume(work / _run_name(c, r), compute)["displacements"]
 
 
