@@ -482,7 +482,7 @@ class Report:
 
 # %% ../nbs/A2_report.ipynb #report-function
 def report(configurations, potential=None, species=None, random_state=0, n_jobs=1, memory=None, progress=False):
-    """Predict every configuration from all others, and judge the predictions.
+    """Predict every configuration from all others by structure alone, and judge the predictions.
 
     Parameters
     ----------
@@ -506,7 +506,7 @@ def report(configurations, potential=None, species=None, random_state=0, n_jobs=
         raise ValueError(f"a report leaves out one configuration after the other and needs at least 3, got {len(configurations)}; "
                          "`glassml study` works with one")
     _refuse_repeated(configurations)
-    model = PropensityPredictor(potential, species, n_jobs, memory, progress).fit(configurations)
+    model = PropensityPredictor(potential, species, warm=0, n_jobs=n_jobs, memory=memory, progress=progress).fit(configurations)
     best = left_out(model, configurations)
     some = [c.species == model.species_ for c in configurations]
     radial = Descriptors([RadialFunctions()], n_jobs=n_jobs).fit_transform(configurations)[np.concatenate(some)]
@@ -928,6 +928,8 @@ def _parser():
                                                                                    "format, with propensity")
     command.add_argument("--test", nargs="+", required=True, metavar="FILE", help="files or folders to predict")
     _what_to_predict(command)
+    command.add_argument("--warm", type=int, metavar="R", help="warm runs from each configuration, with --potential; they need LAMMPS, "
+                                                                "and 0 leaves them out (default 8 to 96, the more the smaller it is)")
     command.add_argument("--out", type=Path, default=Path("glassml-prediction.npz"), metavar="P.npz",
                          help="archive of predictions and their standard deviations to write (default glassml-prediction.npz)")
     command.set_defaults(run=_predict_command)
@@ -1071,7 +1073,7 @@ def _predict_command(options):
     _check_archive(options.out)
     training, test = (_at_time(read_configurations(files, options.density), options.time) for files in (options.train, options.test))
     _refuse_repeated(training + test)
-    model = PropensityPredictor(options.potential, _label(options.species, training), jobs, progress=True).fit(training)
+    model = PropensityPredictor(options.potential, _label(options.species, training), options.warm, jobs, progress=True).fit(training)
     prediction, std = model.predict(test, return_std=True)
     rows = [np.flatnonzero(c.species == model.species_) for c in test]
     groups = np.repeat(np.arange(len(test)), [len(some) for some in rows])
