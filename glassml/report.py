@@ -1140,15 +1140,15 @@ def main(arguments=None):
             with suppress(AttributeError):  # of an output that is no text file
                 sys.stdout.reconfigure(errors="backslashreplace")  # the name of a file need not be text
             options.run(options)
+        return 0
     except BrokenPipeError:
         return 141
     except (ValueError, OSError, ImportError, MemoryError) as error:
-        print(f"glassml: {str(error) or 'not enough memory'}", file=sys.stderr)
-        return 2
+        code, said = 2, str(error) or "not enough memory"
     except KeyboardInterrupt:
-        print("glassml: interrupted", file=sys.stderr)
-        return 130
-    return 0
+        code, said = 130, "interrupted"
+    print(f"glassml: {said}", file=sys.stderr)  # now that the error is gone, and the progress bars that it held open with it
+    return code
 
 
 @contextmanager

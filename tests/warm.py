@@ -7,6 +7,7 @@ import resource
 import sys
 import tempfile
 from importlib.resources import files
+from threading import RLock
 
 import numpy as np
 from tqdm import tqdm
@@ -54,6 +55,7 @@ def run(name, folder, largest=None):
 
 if "pytest" not in sys.modules:  # in the process that others are forked from
     tqdm.monitor_interval = 0  # no thread, whose lock a fork could inherit
+    tqdm.set_lock(RLock())  # tqdm's own is shared by all forks, and stays taken when one is killed while it draws
     with tempfile.TemporaryDirectory() as somewhere, contextlib.chdir(somewhere), contextlib.redirect_stderr(io.StringIO()), \
             contextlib.redirect_stdout(io.StringIO()):
         main(COMMANDS["report"])
