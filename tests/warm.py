@@ -20,7 +20,7 @@ from glassml.simulation import lammps_engine
 QUICK = [str(files("glassml") / "data" / "quick_T0.40" / f"0{k}.npz") for k in range(4)]
 COMMANDS = {
     "report": ["report", *QUICK[:3], "--potential", "lancon", "--species", "1", "--jobs", "1", "--json", "--out", "out"],
-    "predict": ["predict", "--train", *QUICK[:3], "--test", QUICK[3], "--potential", "lancon", "--species", "1", "--jobs", "1", "--json",
+    "predict": ["predict", "--train", *QUICK[:3], "--test", QUICK[3], "--potential", "lancon", "--species", "1", "--warm", "2", "--jobs", "1", "--json",
                 "--out", "out.npz"],
     "descriptors": ["descriptors", *QUICK[:2], "--family", "radial", "bond", "--json", "--out", "out.npz"],
     "convert": ["convert", *QUICK, "out.npz", "--json"],
@@ -47,7 +47,7 @@ def run(name, folder, largest=None):
     for number, kind in (1, "stdout"), (2, "stderr"):
         os.dup2(os.open(f"{folder}.{kind}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND), number)
     if largest:
-        if name == "simulate":
+        if name in ("predict", "simulate"):
             lammps_engine()  # MPI keeps its own memory in files, too
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     sys.exit(main(COMMANDS[name]))
