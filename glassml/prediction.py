@@ -10,6 +10,7 @@ __all__ = ['LENGTHS', 'REACH', 'WARMTH', 'NEAR', 'potential', 'check_potential',
 # %% ../nbs/A4_prediction.ipynb #imports
 import inspect
 from dataclasses import replace
+from numbers import Integral
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ from tqdm.auto import tqdm
 from .dataset import versions
 from .descriptors import (BondOrder, Configuration, Descriptors, Inherent, InherentDistance, PhysicalFields, RadialFunctions,
                                  RestDisplacements, coarse_grained, inherent_structure, potential_energy)
-from .simulation import interaction_of, neighbour_list, read_recipe, resume, warm_runs
+from .simulation import interaction_of, lammps_class, neighbour_list, read_recipe, resume, warm_runs
 from .validation import SpatialBlocks
 
 # %% ../nbs/A4_prediction.ipynb #potential
@@ -162,7 +163,7 @@ LENGTHS, REACH = np.array([0.5, 1.0, 2.0, 3.0]), 7.0
 
 # %% ../nbs/A4_prediction.ipynb #warm-temperature
 def warm_temperature(configurations, interaction, labels=None):
-    """Temperature of the warm runs: 1.8 times that of the liquid, to the nearest power of 1.1.
+    """Temperature of the warm runs: 1.8 times that of the liquid, rounded to a power of 1.1.
 
     Parameters
     ----------
@@ -181,13 +182,13 @@ def warm_temperature(configurations, interaction, labels=None):
     Raises
     ------
     ValueError
-        If the configurations are at rest and know no temperature.
+        If a configuration is at rest and knows no temperature.
     """
-    liquid = np.mean([_vibration(c, interaction, labels) for c in configurations])
-    if liquid < 1e-3 * interaction[1].max():
-        raise ValueError(f"the positions are those of inherent structures, from which no temperature can be told for warm runs: "
-                         f"equipartition gives {liquid:.2g}; warm=0 leaves warm runs out")
-    return float(1.1**np.round(np.log(WARMTH * liquid) / np.log(1.1)))
+    liquid = [_vibration(c, interaction, labels) for c in configurations]
+    if min(liquid) < 1e-3 * interaction[1].max():
+        raise ValueError(f"the positions of {configurations[np.argmin(liquid)].name or 'a configuration'} are those of its inherent structure, "
+                         "from which no temperature can be told for warm runs")
+    return float(1.1**np.round(np.log(WARMTH * np.mean(liquid)) / np.log(1.1)))
 
 
 def _vibration(configuration, interaction, labels):
@@ -443,9 +444,9 @@ class PropensityPredictor(BaseEstimator):
         where every configuration comes with one.
     species : int, optional
         Label of the species to predict; by default that of most particles.
-    warm : int, optional
-        Number of warm runs from each configuration, where the interaction is known; they need LAMMPS. 0 predicts from structure
-        alone; by default there are as many as make 100 000 starts of particles, but not less than 8 or more than 96.
+    warm : int
+        Number of warm runs from each configuration, which need the potential and LAMMPS; 0, the default, predicts from structure
+        alone. 24 do for 4096 particles; 1000 particles can afford 96.
     n_jobs : int, optional
         Processes for inherent structures and descriptors, as in joblib.
     memory : path, optional
@@ -474,7 +475,7 @@ class PropensityPredictor(BaseEstimator):
     error of the level of a configuration is unknown: standard deviations are then those within a configuration.
     """
 
-    def __init__(self, potential=None, species=None, warm=None, n_jobs=None, memory=None, progress=False):
+    def __init__(self, potential=None, species=None, warm=0, n_jobs=None, memory=None, progress=False):
         self.potential = potential
         self.species = species
         self.warm = warm
@@ -499,7 +500,7 @@ class PropensityPredictor(BaseEstimator):
         ValueError
             If there are none, one has no propensity, dimensions, species or potential do not fit, or a box is too small; if there
             are not even two particles of the species; if positions at rest tell no temperature for warm runs, or their number is
-            negative.
+            none.
         ImportError
             If warm runs are wanted and LAMMPS is not installed.
         """
@@ -509,8 +510,10 @@ class PropensityPredictor(BaseEstimator):
             raise ValueError("there is no configuration to learn from")
         species, groups = _rows(configurations)
         labels, counts = np.unique(species, return_counts=True)
-        if self.warm is not None and self.warm < 0:
-            raise ValueError(f"warm must be a number of runs, or 0 for none, got {self.warm}")
+        if not (isinstance(self.warm, Integral) and self.warm >= 0) or self.warm and self.potential is None:
+            raise ValueError(f"warm must be a number of runs, or 0, and needs a potential, got {self.warm} and potential {self.potential}")
+        if self.warm:
+            lammps_class()  # what is missing is told before the work begins
         self.species_ = _majority(species) if self.species is None else self.species
         if self.species_ not in labels:
             raise ValueError(f"there is no particle of species {self.species}, only of {', '.join(map(str, labels))}")
@@ -541,8 +544,7 @@ class PropensityPredictor(BaseEstimator):
         fields, details = recipe(self.unit_, self.interaction_, self.inherent_)
         self.descriptors_ = Descriptors(fields + details).fit(configurations)
         configurations, X = self._at_rest(configurations)
-        wanted = self.warm != 0 and self.interaction_ is not None
-        self.temperature_ = warm_temperature(configurations, self.interaction_, self.descriptors_.labels_) if wanted else None
+        self.temperature_ = warm_temperature(configurations, self.interaction_, self.descriptors_.labels_) if self.warm else None
         X = self._warmed(configurations, X)
         n_details = sum(len(family.names(self.descriptors_.labels_, dimension)) for family in details)
         return configurations, X, np.arange(X.shape[1]) >= X.shape[1] - n_details
@@ -665,8 +667,7 @@ def _structure(configuration, descriptors, interaction):
 
 def _near(configuration, interaction, temperature, labels, n_runs, lengths):
     "Overlaps of a configuration in warm runs."
-    n_runs = int(np.clip(100_000 // len(configuration), 8, 96)) if n_runs is None else n_runs
-    return {"near": overlaps(warm_runs(configuration, interaction, temperature, labels, n_runs), lengths)}
+    return {"near": overlaps(warm_runs(configuration, interaction, temperature, n_runs, labels), lengths)}
 
 
 def _place(memory, function, *arguments):

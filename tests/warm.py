@@ -20,8 +20,8 @@ from glassml.simulation import lammps_engine
 QUICK = [str(files("glassml") / "data" / "quick_T0.40" / f"0{k}.npz") for k in range(4)]
 COMMANDS = {
     "report": ["report", *QUICK[:3], "--potential", "lancon", "--species", "1", "--jobs", "1", "--json", "--out", "out"],
-    "predict": ["predict", "--train", *QUICK[:3], "--test", QUICK[3], "--potential", "lancon", "--species", "1", "--warm", "2", "--jobs", "1", "--json",
-                "--out", "out.npz"],
+    "predict": ["predict", "--train", *QUICK[:3], "--test", QUICK[3], "--potential", "lancon", "--species", "1", "--warm", "2", "--jobs", "1",
+                "--json", "--out", "out.npz"],
     "descriptors": ["descriptors", *QUICK[:2], "--family", "radial", "bond", "--json", "--out", "out.npz"],
     "convert": ["convert", *QUICK, "out.npz", "--json"],
     "study": ["study", "../small.npz", "--epochs", "3", "--json", "--out", "out"],
