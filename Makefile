@@ -29,7 +29,7 @@ docs: env  ## run every chapter on the shipped data, then build the site in _doc
 
 test: env  ## run the tests in the notebooks, then those in tests/
 	@echo "nbdev_test: the cells of every notebook"
-	@$(BIN)/nbdev_test --n_workers $(JOBS) --do_print; cells=$$?; $(BIN)/python -m pytest -rs && exit $$cells
+	@$(BIN)/nbdev_test --n_workers $(JOBS) --do_print; cells=$$?; $(BIN)/python -m pytest -rs -n $(JOBS) --dist loadfile && exit $$cells
 
 lab: env  ## open JupyterLab on the notebooks
 	@$(BIN)/python -m jupyter lab --notebook-dir=nbs

@@ -644,7 +644,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                    'glassml.relevance._expect': ('relevance.html#_expect', 'glassml/relevance.py'),
                                    'glassml.relevance._held_out': ('relevance.html#_held_out', 'glassml/relevance.py'),
                                    'glassml.relevance._legend_above': ('relevance.html#_legend_above', 'glassml/relevance.py'),
-                                   'glassml.relevance._linear_range': ('relevance.html#_linear_range', 'glassml/relevance.py'),
+                                   'glassml.relevance._symmetric_log': ('relevance.html#_symmetric_log', 'glassml/relevance.py'),
                                    'glassml.relevance.by_cluster': ('relevance.html#by_cluster', 'glassml/relevance.py'),
                                    'glassml.relevance.collinearity': ('relevance.html#collinearity', 'glassml/relevance.py'),
                                    'glassml.relevance.contribution': ('relevance.html#contribution', 'glassml/relevance.py'),

@@ -901,7 +901,7 @@ def plot_training(history, window=300, member=0, ax=None):
         ax.plot(epochs, errors, color=colour, alpha=0.3, linewidth=0.5, rasterized=True)
         ax.plot(epochs, np.exp(moving_average(np.log(errors), window)), color=colour, label=label)
     ax.plot(history.best_epoch[member] + 1, history.best_error[member], "ko", label="kept")
-    ax.set(xlabel="epoch", ylabel="mean squared error", yscale="log")
+    ax.set(xlabel="epoch", ylabel="mean squared error (length²)", yscale="log")
     ax.ticklabel_format(axis="x", style="plain")
     ax.legend(loc="upper right")
     return ax
@@ -1265,17 +1265,19 @@ def capacity(X, p, groups, hidden, n_seeds=3, n_learn=None, ratio=0.1, whole=Fal
     return Capacity(φ[:, groups, np.arange(len(p))], noise[:, groups], seen, training.best_epoch.reshape(n_seeds, -1), n_parameters)
 
 # %% ../nbs/06_mlp_capacity.ipynb #plot-capacity
-def plot_capacity(n_parameters, in_sample, left_out, error, ceiling=None, line=None, ax=None):
+def plot_capacity(n_parameters, in_sample, left_out, ceiling=None, line=None, ax=None):
     """Scores against the number of parameters.
 
     Parameters
     ----------
-    n_parameters, in_sample, left_out, error : (K,) array
-        Of every architecture: size, Pearson coefficient on what it has learned from and on configurations left out, and the error of the latter.
+    n_parameters : (K,) array
+        Size of every architecture.
+    in_sample, left_out : (K, 2) array
+        Pearson coefficient and its standard error, on what an architecture has learned from and on configurations left out.
     ceiling : float, optional
         The coefficient that a perfect model would reach.
-    line : float, optional
-        That of a linear model, for comparison.
+    line : (2,) array, optional
+        Coefficient of a linear model on configurations left out and its standard error, for comparison.
     ax : matplotlib.axes.Axes, optional
 
     Returns
@@ -1284,11 +1286,13 @@ def plot_capacity(n_parameters, in_sample, left_out, error, ceiling=None, line=N
     """
     ax = ax or plt.subplots()[1]
     order = np.argsort(n_parameters)
-    size, seen, left_out, error = (np.asarray(values)[order] for values in (n_parameters, in_sample, left_out, error))
-    ax.plot(size, seen, "o--", color="C1", label="learned from")
-    ax.errorbar(size, left_out, error, fmt="s-", color="C0", label="left out")
-    for value, colour, style, label in ((ceiling, "k", "--", "noise ceiling"), (line, "C2", ":", "Bayes-Ridge, left out")):
-        if value is not None:
-            ax.axhline(value, color=colour, linestyle=style, linewidth=1, label=label)
+    size, seen, unseen = (np.asarray(values)[order].T for values in (n_parameters, in_sample, left_out))
+    ax.errorbar(size, *seen, fmt="o--", color="C1", label="learned from")
+    ax.errorbar(size, *unseen, fmt="s-", color="C0", label="left out")
+    if ceiling is not None:
+        ax.axhline(ceiling, color="k", linestyle="--", linewidth=1, label="noise ceiling")
+    if line is not None:
+        ax.axhline(line[0], color="C2", linestyle=":", linewidth=1, label="Bayes-Ridge, left out")
+        ax.axhspan(line[0] - line[1], line[0] + line[1], color="C2", alpha=0.15, linewidth=0)
     ax.set(xlabel="parameters", ylabel="Pearson coefficient", xscale="log")
     return ax

@@ -52,7 +52,7 @@ def plot_weights(weights, selection=None, ax=None):
         ax.plot(index, w[index], marker, markersize=3.5, label=name)
     ax.axhline(0, color="black", linewidth=0.8)
     ax.set(xlabel="descriptor", ylabel="weight")
-    ax.set_yscale("symlog", linthresh=_linear_range(weights.values()))
+    _symmetric_log(ax, weights.values())
     return _legend_above(ax)
 
 
@@ -62,10 +62,12 @@ def _legend_above(ax):
     return ax
 
 
-def _linear_range(weights):
-    "Where a symmetric logarithmic axis turns linear: the typical size of a non-zero weight, a decade down."
+def _symmetric_log(ax, weights):
+    "A logarithmic axis for both signs, linear around zero: up to a tenth of the typical size of a non-zero weight."
     sizes = np.abs(np.concatenate(list(weights)))
-    return np.median(sizes[sizes > 0]) / 10 if (sizes > 0).any() else 1.0
+    typical = np.median(sizes[sizes > 0]) if (sizes > 0).any() else 10.0
+    ax.set_yscale("symlog", linthresh=10.0**np.round(np.log10(typical / 10)))
+    ax.margins(y=0.05)  # anew, on this scale
 
 # %% ../nbs/05_relevance.ipynb #door
 def _expect(true, what, got):
@@ -207,7 +209,7 @@ def plot_posterior_weights(mean, low, high, weights, selection=None, ax=None):
         a = np.flatnonzero(((low > 0) | (high < 0)) == clear)
         ax.errorbar(a, mean[a], yerr=[mean[a] - low[a], high[a] - mean[a]], fmt="o", color=colour, markersize=3.5 if clear else 2,
                     elinewidth=2 if clear else 0.8, capsize=0, label=label, zorder=3 if clear else 2)
-    ax.set_yscale("symlog", linthresh=_linear_range([mean, low, high]))
+    _symmetric_log(ax, [mean, low, high])
     return _legend_above(ax)
 
 # %% ../nbs/05_relevance.ipynb #contribution

@@ -1074,7 +1074,8 @@ def _predict_command(options):
     _check_archive(options.out)
     training, test = (_at_time(read_configurations(files, options.density), options.time) for files in (options.train, options.test))
     _refuse_repeated(training + test)
-    model = PropensityPredictor(options.potential, _label(options.species, training), options.warm, jobs, progress=True).fit(training)
+    species = _label(options.species, training)
+    model = PropensityPredictor(options.potential, species, warm=options.warm, n_jobs=jobs, progress=True).fit(training)
     prediction, std = model.predict(test, return_std=True)
     rows = [np.flatnonzero(c.species == model.species_) for c in test]
     groups = np.repeat(np.arange(len(test)), [len(some) for some in rows])
