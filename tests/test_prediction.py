@@ -169,14 +169,6 @@ def test_a_number_of_warm_runs_that_cannot_be(potential, warm, quick):
         PropensityPredictor(potential, warm=warm).fit(quick[:2])
 
 
-@pytest.mark.skipif(not find_spec("lammps"), reason="LAMMPS is not installed")
-def test_warm_runs_can_be_warmer(quick):
-    temperature = [PropensityPredictor("lancon", warm=1, warmth=warmth).fit(quick[:1]).temperature_ for warmth in (1.3, 2.6)]
-    assert temperature[1] / temperature[0] == pytest.approx(2, rel=0.11)          # either is rounded to a power of 1.1
-    with pytest.raises(ValueError, match="warmth must be positive, got 0"):
-        PropensityPredictor("lancon", warm=1, warmth=0).fit(quick[:1])
-
-
 def test_positions_at_rest_tell_no_temperature(quick):
     still = Configuration(quick[0].inherent, quick[0].species, quick[0].box, inherent=quick[0].inherent)
     with pytest.raises(ValueError, match="a configuration are those of its inherent structure, from which no temperature can be told"):
