@@ -1273,7 +1273,7 @@ def plot_capacity(n_parameters, in_sample, left_out, ceiling=None, line=None, ax
     n_parameters : (K,) array
         Size of every architecture.
     in_sample, left_out : (K, 2) array
-        Pearson coefficient and its error, on what an architecture has learned from and on configurations left out.
+        Pearson coefficient and its error bar, on what an architecture has learned from and on configurations left out.
     ceiling : float, optional
         The coefficient that a perfect model would reach.
     line : (2,) array, optional

@@ -63,7 +63,7 @@ def _legend_above(ax):
 
 
 def _symmetric_log(ax, weights):
-    "A logarithmic axis for both signs, linear around zero: up to a tenth of the typical size of a non-zero weight."
+    "A logarithmic axis for both signs, linear around zero: up to about a tenth of the typical size of a non-zero weight."
     sizes = np.abs(np.concatenate(list(weights)))
     typical = np.median(sizes[sizes > 0]) if (sizes > 0).any() else 10.0
     ax.set_yscale("symlog", linthresh=10.0**np.round(np.log10(typical / 10)))

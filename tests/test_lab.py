@@ -162,7 +162,7 @@ def test_the_explorer_answers_in_jupyterlab(browser, lab):
         page.keyboard.press("ArrowRight")
         until(lambda: source(predicted) != before, "the slider changed no picture", 5)
         assert source(measured) == same
-        assert page.locator(".widget-html-content", has_text="Particle").inner_text() != chosen
+        until(lambda: page.locator(".widget-html-content", has_text="Particle").inner_text() != chosen, "the slider changed no text", 5)
 
         page.get_by_text("MAP-Lasso", exact=True).last.click()                        # another treatment
         until(lambda: "MAP-Lasso, penalty" in view.get_attribute("alt"), "the button changed nothing", 5)

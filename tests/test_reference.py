@@ -14,7 +14,7 @@ import house  # noqa: E402
 
 PAGE = ROOT / "nbs" / "api.ipynb"
 CELLS = {cell.id: cell for cell in house.read(PAGE).cells}
-MODULES = list(house.modules((path.name, house.read(path)) for path in ROOT.glob("nbs/*.ipynb")).values())
+MODULES = list(house.modules((path.name, house.read(path)) for path in sorted(ROOT.glob("nbs/*.ipynb"))).values())
 
 
 def entries(text):

@@ -25,6 +25,8 @@ def forkserver():
     "The process that others are forked from; it finds this folder by its environment alone."
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        for name in THREADS:
+            patch.setenv(name, "1")  # OpenMP hangs in a fork of a process in which it has had more
         multiprocessing.set_forkserver_preload(["warm"])
         ensure_running()
         yield

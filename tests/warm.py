@@ -4,6 +4,7 @@ import io
 import os
 import re
 import resource
+import signal
 import sys
 import tempfile
 from importlib.resources import files
@@ -44,6 +45,7 @@ def lay_out(folder):
 def run(name, folder, largest=None):
     "A command in a folder of its own, with its output in a file beside it; no file may grow beyond `largest` bytes."
     os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal: workers of pytest ignore it
     for number, kind in (1, "stdout"), (2, "stderr"):
         os.dup2(os.open(f"{folder}.{kind}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC | os.O_APPEND), number)
     if largest:
