@@ -114,9 +114,10 @@ class _Spectrum:
     def of(cls, X, p):
         "The one decomposition of training points."
         X, p, x_mean, p_mean = _centred(X, p)
-        U, s, Vt = np.linalg.svd(X, full_matrices=False)
-        projections = U.T @ p
-        return cls(s, Vt, projections, float(np.sum((p - U @ projections)**2)), len(p), x_mean, p_mean)
+        R = np.linalg.qr(np.column_stack([X, p]), mode="r")  # few rows with the same products
+        U, s, Vt = np.linalg.svd(R[:, :-1], full_matrices=False)
+        projections = U.T @ R[:, -1]
+        return cls(s, Vt, projections, float(np.sum((R[:, -1] - U @ projections)**2)), len(p), x_mean, p_mean)
 
     def weights(self, penalties):
         "Ridge weights (L, M) and offsets (L,) at every penalty."
