@@ -304,15 +304,19 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
         deviations, above = Z - group_means(Z, groups), y - group_means(y, groups)
 
         held_out = np.empty((len(widths), len(self.penalties), len(y)), np.float32)
-        risk = np.zeros(held_out.shape[:2])
+        risk, products = np.zeros(held_out.shape[:2]), _products(deviations, y, groups)
         for train, left_out in self._folds(X, y, groups):
-            weights = _within(deviations[train], y[train], groups[train], widths, self.penalties)
+            if len(train) + len(left_out) == len(y) and not np.isin(groups[left_out], groups[train]).any():
+                there = [whole - part for whole, part in zip(products, _products(deviations[left_out], y[left_out], groups[left_out]))]
+            else:  # folds that cut through configurations
+                there = _products(deviations[train], y[train], groups[train])
+            weights = _weights(*there, widths, self.penalties)
             held_out[..., left_out] = weights @ deviations[left_out].T
             risk += np.sum((above[left_out] - held_out[..., left_out])**2, axis=-1)
         k, l = np.unravel_index(risk.argmin(), risk.shape)
         self.share_, self.penalty_ = float(self.shares[k]), float(self.penalties[l])
         self.held_out_ = held_out[k, l].astype(float)
-        self.coef_ = _within(deviations, y, groups, [widths[k]], [self.penalty_])[0, 0]
+        self.coef_ = _weights(*products, [widths[k]], [self.penalty_])[0, 0]
         return self._fit_levels(Z, y, groups)
 
     def _standardised(self, X):
@@ -392,14 +396,18 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
         return Z, group_means(Z, np.zeros(len(Z)) if groups is None else groups)
 
 
-def _within(Z, y, groups, widths, penalties):
-    "Weights (K, L, M) within groups, for K widths of the prior and L penalties, from one decomposition a width."
+def _products(Z, y, groups):
+    "Z.T Z (M, M) and Z.T y (M,) of what Z and y are above the means of their groups, and the number of rows."
     Z, y = Z - group_means(Z, groups), y - group_means(y, groups)
-    G, b = Z.T @ Z, Z.T @ y
+    return Z.T @ Z, Z.T @ y, len(y)
+
+
+def _weights(G, b, n, widths, penalties):
+    "Weights (K, L, M) from such products of n rows, for K widths of the prior and L penalties, from one decomposition a width."
     weights = np.empty((len(widths), len(penalties), len(b)))
     for k, width in enumerate(widths):
         d, V = np.linalg.eigh(width[:, None] * G * width)
-        weights[k] = width * ((V.T @ (width * b)) / (d + len(y) * np.reshape(penalties, (-1, 1))) @ V.T)
+        weights[k] = width * ((V.T @ (width * b)) / (d + n * np.reshape(penalties, (-1, 1))) @ V.T)
     return weights
 
 # %% ../nbs/A4_prediction.ipynb #surroundings

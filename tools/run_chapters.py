@@ -85,7 +85,8 @@ def main():
     parser.add_argument("--jobs", type=int, default=2, help="how many notebooks to run side by side")
     args = parser.parse_args()
 
-    notebooks = sorted(path for path in (ROOT / "nbs").glob("[!._]*.ipynb") if not args.names or path.stem in args.names)
+    notebooks = sorted((ROOT / "nbs").glob("[!._]*.ipynb"), reverse=True)  # the longest ones come late in the alphabet
+    notebooks = [path for path in notebooks if not args.names or path.stem in args.names]
     if not notebooks:
         sys.exit(f"no notebook in nbs/ is called {' or '.join(args.names)}")
     (BUILD / "ipython").mkdir(parents=True, exist_ok=True)
