@@ -577,6 +577,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '', 'doc_host': '', 'git_url
                                     'glassml.prediction._nearest': ('a4_prediction.html#_nearest', 'glassml/prediction.py'),
                                     'glassml.prediction._place': ('a4_prediction.html#_place', 'glassml/prediction.py'),
                                     'glassml.prediction._products': ('a4_prediction.html#_products', 'glassml/prediction.py'),
+                                    'glassml.prediction._products_of': ('a4_prediction.html#_products_of', 'glassml/prediction.py'),
                                     'glassml.prediction._propensity': ('a4_prediction.html#_propensity', 'glassml/prediction.py'),
                                     'glassml.prediction._rested': ('a4_prediction.html#_rested', 'glassml/prediction.py'),
                                     'glassml.prediction._rows': ('a4_prediction.html#_rows', 'glassml/prediction.py'),

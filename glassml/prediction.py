@@ -306,11 +306,7 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
         held_out = np.empty((len(widths), len(self.penalties), len(y)), np.float32)
         risk, products = np.zeros(held_out.shape[:2]), _products(deviations, y, groups)
         for train, left_out in self._folds(X, y, groups):
-            if len(train) + len(left_out) == len(y) and not np.isin(groups[left_out], groups[train]).any():
-                there = [whole - part for whole, part in zip(products, _products(deviations[left_out], y[left_out], groups[left_out]))]
-            else:  # folds that cut through configurations
-                there = _products(deviations[train], y[train], groups[train])
-            weights = _weights(*there, widths, self.penalties)
+            weights = _weights(*_products_of(train, left_out, products, deviations, y, groups), widths, self.penalties)
             held_out[..., left_out] = weights @ deviations[left_out].T
             risk += np.sum((above[left_out] - held_out[..., left_out])**2, axis=-1)
         k, l = np.unravel_index(risk.argmin(), risk.shape)
@@ -402,12 +398,19 @@ def _products(Z, y, groups):
     return Z.T @ Z, Z.T @ y, len(y)
 
 
+def _products_of(train, left_out, products, Z, y, groups):
+    "Such products of the training rows: those of all rows less those of the few left out, unless a fold cuts through a group or has a buffer."
+    if len(train) + len(left_out) == len(y) and not np.isin(groups[left_out], groups[train]).any():
+        return [whole - part for whole, part in zip(products, _products(Z[left_out], y[left_out], groups[left_out]))]
+    return _products(Z[train], y[train], groups[train])
+
+
 def _weights(G, b, n, widths, penalties):
     "Weights (K, L, M) from such products of n rows, for K widths of the prior and L penalties, from one decomposition a width."
     weights = np.empty((len(widths), len(penalties), len(b)))
     for k, width in enumerate(widths):
         d, V = np.linalg.eigh(width[:, None] * G * width)
-        weights[k] = width * ((V.T @ (width * b)) / (d + n * np.reshape(penalties, (-1, 1))) @ V.T)
+        weights[k] = width * ((V.T @ (width * b)) / (np.maximum(d, 0) + n * np.reshape(penalties, (-1, 1))) @ V.T)
     return weights
 
 # %% ../nbs/A4_prediction.ipynb #surroundings
