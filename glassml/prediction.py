@@ -399,7 +399,7 @@ def _products(Z, y, groups):
 
 
 def _products_of(train, left_out, products, Z, y, groups):
-    "Such products of the training rows: those of all rows less those of the few left out, unless a fold cuts through a group or has a buffer."
+    "The same of the training rows: of all rows less the few left out, unless a fold cuts through a group or has a buffer."
     if len(train) + len(left_out) == len(y) and not np.isin(groups[left_out], groups[train]).any():
         return [whole - part for whole, part in zip(products, _products(Z[left_out], y[left_out], groups[left_out]))]
     return _products(Z[train], y[train], groups[train])
