@@ -304,9 +304,9 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
         deviations, above = Z - group_means(Z, groups), y - group_means(y, groups)
 
         held_out = np.empty((len(widths), len(self.penalties), len(y)), np.float32)
-        risk, products = np.zeros(held_out.shape[:2]), _products(deviations, y, groups)
+        risk, products = np.zeros(held_out.shape[:2]), _products(deviations, above)
         for train, left_out in self._folds(X, y, groups):
-            weights = _weights(*_products_of(train, left_out, products, deviations, y, groups), widths, self.penalties)
+            weights = _weights(*_products_of(train, left_out, products, deviations, above, groups), widths, self.penalties)
             held_out[..., left_out] = weights @ deviations[left_out].T
             risk += np.sum((above[left_out] - held_out[..., left_out])**2, axis=-1)
         k, l = np.unravel_index(risk.argmin(), risk.shape)
@@ -392,17 +392,16 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
         return Z, group_means(Z, np.zeros(len(Z)) if groups is None else groups)
 
 
-def _products(Z, y, groups):
-    "Z.T Z (M, M) and Z.T y (M,) of what Z and y are above the means of their groups, and the number of rows."
-    Z, y = Z - group_means(Z, groups), y - group_means(y, groups)
+def _products(Z, y):
+    "Z.T Z (M, M), Z.T y (M,) and the number of rows."
     return Z.T @ Z, Z.T @ y, len(y)
 
 
 def _products_of(train, left_out, products, Z, y, groups):
-    "The same of the training rows: of all rows less the few left out, unless a fold cuts through a group or has a buffer."
+    "Products of the training rows: of all rows less the few left out, unless a fold cuts through a group, whose mean changes, or has a buffer."
     if len(train) + len(left_out) == len(y) and not np.isin(groups[left_out], groups[train]).any():
-        return [whole - part for whole, part in zip(products, _products(Z[left_out], y[left_out], groups[left_out]))]
-    return _products(Z[train], y[train], groups[train])
+        return [whole - part for whole, part in zip(products, _products(Z[left_out], y[left_out]))]
+    return _products(*(v[train] - group_means(v[train], groups[train]) for v in (Z, y)))
 
 
 def _weights(G, b, n, widths, penalties):
