@@ -19,6 +19,7 @@ from joblib import Parallel, delayed
 from joblib import hash as joblib_hash
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import GammaRegressor, RidgeCV
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneOut, cross_val_predict
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -333,7 +334,8 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
         if len(first) >= 3:
             size = np.sum((means - means.mean(axis=0))**2) / len(first)
             self.level_ = RidgeCV(size * np.geomspace(1e-3, 1e3, 13)).fit(means, levels)
-            left_out = cross_val_predict(self.level_, means, levels, cv=LeaveOneOut())   # penalty chosen without it, too
+            others = self.level_ if len(first) > 3 else DummyRegressor()  # from two left, all penalties look alike
+            left_out = cross_val_predict(others, means, levels, cv=LeaveOneOut())   # penalty chosen without it, too
             self.level_error_ = float(np.sqrt(np.mean((levels - left_out)**2)))
         return self
 

@@ -573,7 +573,7 @@ def report_numbers(report):
         configurations), `independent_particles` (of each configuration), `learning_curve` (Pearson coefficients one by one, a row for
         each of `sizes`), `relevance` (of each configuration). Null where there is none.
     """
-    best = report.left_out
+    best, curve = report.left_out, report.learning
     shares = coverage(best.p, best.prediction, best.std, LEVELS, best.groups).mean(axis=0)
     return _plain(dict(
         configurations=[c.name for c in report.configurations], species=report.model.species_, particles=len(best.p),
@@ -581,7 +581,7 @@ def report_numbers(report):
                   for name, c in report.comparisons.items()},
         coverage={f"{level:g}": share for level, share in zip(LEVELS, shares)},
         independent_particles=report.independent,
-        learning_curve=dict(sizes=report.learning.sizes, left_out=report.learning.scores, in_sample=report.learning.in_sample),
+        learning_curve=dict(sizes=curve.sizes, left_out=curve.scores, left_out_error=curve.scores_error, in_sample=curve.in_sample),
         relevance=report.relevance, random_state=report.random_state))
 
 # %% ../nbs/A2_report.ipynb #report-panels

@@ -662,12 +662,16 @@ class LearningCurve:
         Pearson coefficient over all held-out particles.
     in_sample : (S, R) array
         As `scores`, over the training configurations themselves.
+    scores_error, pooled_error : (S, R) array
+        Standard errors of `scores` and `pooled`, over the held-out configurations; NaN if there is only one, as in `Accuracy`.
     """
 
     sizes: np.ndarray
     scores: np.ndarray
     pooled: np.ndarray
     in_sample: np.ndarray
+    scores_error: np.ndarray
+    pooled_error: np.ndarray
 
     def limit(self, n_last=3, size=np.inf):
         """Where scores and in-sample scores would meet with any number of configurations.
@@ -739,15 +743,15 @@ def learning_curve(model, X, p, groups, sizes=None, n_repeats=8, random_state=0)
     sizes = sizes.astype(int)
     if n_repeats < 1:
         raise ValueError(f"n_repeats must be at least 1, got {n_repeats}")
-    result = np.empty((3, len(sizes), n_repeats))
+    result = np.empty((5, len(sizes), n_repeats))
     for r in range(n_repeats):
         turned = np.roll(order, -(r * len(order) // n_repeats))
         held = np.isin(groups, turned[sizes[-1]:])
         for s, size in enumerate(sizes):
             train = np.isin(groups, turned[:size])
             predict = fit_clone(model, X[train], p[train], groups[train]).predict
-            outside, inside = (accuracy(p[these], predict(X[these]), groups[these], n_bootstrap=2) for these in (held, train))
-            result[:, s, r] = outside.one_by_one, outside.pooled, inside.one_by_one
+            outside, inside = (accuracy(p[these], predict(X[these]), groups[these]) for these in (held, train))
+            result[:, s, r] = outside.one_by_one, outside.pooled, inside.one_by_one, outside.one_by_one_error, outside.pooled_error
     return LearningCurve(sizes, *result)
 
 

@@ -57,6 +57,16 @@ def test_level_of_another_configuration(levelled):
     np.testing.assert_allclose(model.predict(both, two)[:500], model.predict(other))     # who else is asked about is no matter
 
 
+def test_with_three_levels_each_is_held_against_the_mean_of_the_others(levelled):
+    "Of two, nothing can be learned; between penalties that fit them alike, rounding would choose."
+    X, y, groups, _ = levelled
+    three = groups < 3
+    model = ConfigurationRidge().fit(X[three], y[three], groups[three])
+    levels = [np.mean(y[groups == g] - model._standardised(X[groups == g]) @ model.coef_) for g in range(3)]
+    others = [np.mean(np.delete(levels, g)) for g in range(3)]
+    np.testing.assert_allclose(model.level_error_, np.sqrt(np.mean(np.subtract(levels, others)**2)))
+
+
 def test_units_and_constants_do_not_matter(levelled):
     X, y, groups, _ = levelled
     before = ConfigurationRidge().fit(X, y, groups).predict(X, groups)

@@ -170,7 +170,7 @@ def test_comparison_says_how_much_random_splits_leak():
 
 def test_limit_of_a_learning_curve_is_exact_for_curves_of_that_form():
     sizes, r = np.array([1, 2, 4, 8]), np.array([0.4, 0.7])
-    curve = LearningCurve(sizes, r - 0.3 / sizes[:, None], r - 0.3 / sizes[:, None], r + 0.1 / sizes[:, None])
+    curve = LearningCurve(sizes, *(r + b / sizes[:, None] for b in (-0.3, -0.3, 0.1, 0, 0)))
     for n_last in (2, 3, 9):
         np.testing.assert_allclose(curve.limit(n_last), r)
     ax = plot_learning_curve({"a": curve, "b": curve}, 0.9)
@@ -180,7 +180,7 @@ def test_limit_of_a_learning_curve_is_exact_for_curves_of_that_form():
 
 def test_a_limit_is_also_an_expectation_at_a_size():
     sizes, r = np.array([1, 2, 4, 8]), np.array([0.4, 0.7])
-    curve = LearningCurve(sizes, *(r + b / sizes[:, None] for b in (-0.3, -0.3, 0.1)))
+    curve = LearningCurve(sizes, *(r + b / sizes[:, None] for b in (-0.3, -0.3, 0.1, 0, 0)))
     np.testing.assert_allclose(curve.limit(size=8), curve.scores[-1])
     np.testing.assert_allclose(curve.limit(size=16), r - 0.3 / 16)
 
