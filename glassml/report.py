@@ -570,8 +570,8 @@ def report_numbers(report):
     dict
         `configurations`, `species`, `particles` (of that species), `accuracy` (for each model in sample, random split and left out,
         under the names of `glassml predict`, with the noise ceilings of what is left out), `coverage` (by level, mean over
-        configurations), `independent_particles` (of each configuration), `learning_curve` (Pearson coefficients one by one, a row for
-        each of `sizes`), `relevance` (of each configuration). Null where there is none.
+        configurations), `independent_particles` (of each configuration), `learning_curve` (Pearson coefficients one by one, with
+        errors of those left out, a row for each of `sizes`), `relevance` (of each configuration). Null where there is none.
     """
     best, curve = report.left_out, report.learning
     shares = coverage(best.p, best.prediction, best.std, LEVELS, best.groups).mean(axis=0)

@@ -33,12 +33,12 @@ def test_runs_in_three_dimensions_become_a_study(tmp_path):
     softness = 0.1 + 0.1 * rng.random((1, 216, 1))
     np.savez(tmp_path / "runs.npz", types=rng.permutation(np.arange(216) % 5 // 4), initial_positions=sites,
              positions=sites + softness * rng.normal(size=(8, 216, 3)))
-    code, out, err = glassml("study", "runs.npz", "--density", 1.0, "--species", 1, "--unit", 1.0, "--epochs", 30, "--out", "here",
+    code, out, err = glassml("study", "runs.npz", "--density", 1.0, "--species", 2, "--unit", 1.0, "--epochs", 30, "--out", "here",
                              "--json", cwd=tmp_path)
     assert code == 0, err
     found = json.loads(out)
     assert found == json.loads((tmp_path / "here/results.json").read_text())
-    assert found["n_points"] == 173 and found["n_features"] > 20
+    assert found["n_points"] == 43 and found["n_features"] > 20
     assert set(found["treatments"]) == set(LINEAR)
     for treatment in found["treatments"].values():
         assert set(treatment) == {"penalty", "risk_mean", "risk_std", "nll", "n_selected"}
