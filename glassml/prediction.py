@@ -270,7 +270,7 @@ class ConfigurationRidge(RegressorMixin, BaseEstimator):
     level_ : RidgeCV or None
         What the level of a configuration is, beyond what its mean descriptors and `coef_` say; None with fewer than three.
     level_error_ : float
-        Root mean square error of the levels of configurations left out; NaN with fewer than three.
+        Root mean square error of the levels of configurations left out, of three by the mean of the others; NaN with fewer.
     """
 
     def __init__(self, details=None, penalties=tuple(np.geomspace(1e-3, 3, 8)), shares=(1.0, 0.3, 0.1), cv=None):
